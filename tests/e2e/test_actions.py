@@ -56,6 +56,7 @@ async def site_with_stripe(
     rules = folder / "billing.toml"
     rules.write_text(SOLD, encoding="utf-8")
     settings = {"STRIPE_API_BASE": stripe.url, "STRIPE_SECRET_KEY": stripe.secret_key, "STRIPE_FETCH": "true"}
+    settings |= {"BILLING_JWT_OPERATOR_ROLES": "operator"}
     async with deployed(databases, folder, BILLING_CONFIG=str(rules), **settings) as running:
         yield running
 
@@ -158,6 +159,22 @@ async def test_a_payment_that_the_bank_wants_confirmed_stays_in_the_dialog(
     await expect(dialog.get_by_role("button", name="Manage at Stripe")).to_be_visible()
 
 
+async def test_credit_is_shown(site: Site, stripe: FakeStripe, visit: Visiting) -> None:
+    """What an operator gave, and what it is for."""
+    account = await subscribed(site, stripe, "credited")
+    account.role = "operator"
+    address = f"{site.base_url}/api/v1/billing/tenants/credited/credit"
+    headers = {"Authorization": f"Bearer {account.token}", "Idempotency-Key": "credit"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(address, json={"amount": 2500, "currency": "usd"}) as answer,
+    ):
+        assert answer.status == 200, await answer.text()
+    account.role = "owner"
+    page = (await visit(account)).page
+    await expect(page.locator(".credit")).to_contain_text("US$25.00 goes toward metered usage")
+
+
 async def test_an_answer_after_signing_out_does_nothing(site: Site, stripe: FakeStripe, visit: Visiting) -> None:
     """The next person at this browser is not sent to the portal of the one before."""
     page = (await visit(await subscribed(site, stripe, "leaving"))).page
@@ -227,7 +244,9 @@ async def test_a_viewer_is_offered_nothing(site: Site, stripe: FakeStripe, visit
     assert await page.get_by_role("button", name="Change plan").count() == 0
 
 
-async def test_without_a_connection_actions_wait(site: Site, stripe: FakeStripe, visit: Visiting) -> None:
+async def test_without_a_connection_actions_wait(
+    site: Site, stripe: FakeStripe, visit: Visiting, pytestconfig: pytest.Config
+) -> None:
     """After some seconds nothing is certain: the verdict says as of when, and buttons say why they wait."""
     opened = await visit(await subscribed(site, stripe, "lost"), viewport=WIDE)
     opened.connection_may_be_lost = True
@@ -235,6 +254,7 @@ async def test_without_a_connection_actions_wait(site: Site, stripe: FakeStripe,
     await opened.context.set_offline(True)
     await expect(page.locator(".verdict .as-of")).to_contain_text("as of")
     await expect(page.get_by_text("Changes are possible again once this page is connected.")).to_be_visible()
+    await take_picture(page, pytestconfig, "disconnected")
     await page.get_by_role("button", name="Seats…").dispatch_event("click")
     assert await page.get_by_role("dialog").count() == 0
     await opened.context.set_offline(False)

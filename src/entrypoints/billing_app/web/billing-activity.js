@@ -141,6 +141,7 @@ export class BillingActivity extends HTMLElement {
       subscriptions: new Part("subscriptions", head(words.subscription)),
       uses: new Part("uses-section", head(words.uses)),
       invoices: new Part("invoices", head(words.invoices)),
+      credit: new Part("credit", head(words.credit)),
       billed: new Part("billed", head(words.billedUsage)),
     };
     this.#parts.connection = connection;
@@ -250,6 +251,7 @@ export class BillingActivity extends HTMLElement {
     this.#drawSubscriptions();
     parts.uses.show(data.entitlements, () => usesOf(data.entitlements, view));
     this.#drawInvoices();
+    parts.credit.show(data.credit, () => data.credit?.available > 0 && invoices.creditOf(data.credit, view));
     parts.billed.show([...data.usage.values()], () => {
       const groups = billedOf(data.usage.values(), view);
       return groups.length > 0 && element("ul", "features", ...groups);

@@ -33,6 +33,12 @@ function groupBy(owed) {
   return groups;
 }
 
+/** Return what is left of the credit, and what it is for. */
+export function creditOf({ available, currency }, { words, formats }) {
+  const amount = element("b", "", formats.money(available, currency));
+  return element("p", "empty", amount, " ", element("span", "quiet", words.creditFor));
+}
+
 /** Return the table of invoices. `all` shows more than the newest five; `act` returns the buttons of one. */
 export function invoicesOf(invoices, adjustments, { all, act }, view) {
   const rows = sorted(invoices);

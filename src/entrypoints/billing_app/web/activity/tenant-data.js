@@ -13,6 +13,7 @@ export class TenantData {
   plans = new Map();
   upcoming = new Map();
   adjustments = [];
+  credit = null; // what is left of it, in one currency
   entitlements = NOTHING;
   viewer = { may_write: false };
   access = null;
@@ -82,7 +83,7 @@ export class TenantData {
   }
 
   /**
-   * Read what no message carries: entitlements, refunds and next invoices. What cannot be read is left as it is.
+   * Read what no message carries: entitlements, refunds, next invoices and credit. What cannot be read is left as it is.
    * Return whether the entitlements are as new as the last message; if not, read again.
    */
   async readBeside(get) {
@@ -107,6 +108,8 @@ export class TenantData {
     const results = await Promise.allSettled(read);
     const found = results.filter(({ status }) => status === "fulfilled").map(({ value }) => value);
     this.upcoming = new Map(found.filter(([, invoice]) => invoice));
+    const currency = renewing.find((each) => each.currency)?.currency;
+    this.credit = currency ? await get(this.url(`credit?currency=${currency}`)).catch(() => null) : null;
     if (read.length > 0 && found.length === 0) this.#estimatesDue = Infinity; // Stripe knows none of them
   }
 

@@ -13,6 +13,8 @@ export const de = {
   uses: "Enthalten und genutzt",
   billedUsage: "Abgerechnete Nutzung",
   invoices: "Rechnungen",
+  credit: "Guthaben",
+  creditFor: "wird mit gemessener Nutzung verrechnet",
   activity: "Verlauf",
   toPay: (amount, day) => (day ? `${amount} zu zahlen bis ${day}` : `${amount} zu zahlen`),
   showAll: (number) => `Alle ${number} anzeigen`,

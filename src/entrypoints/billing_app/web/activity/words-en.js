@@ -10,6 +10,8 @@ export const en = {
   uses: "Included and used",
   billedUsage: "Billed usage",
   invoices: "Invoices",
+  credit: "Credit",
+  creditFor: "goes toward metered usage",
   activity: "Activity",
   toPay: (amount, day) => (day ? `${amount} to pay by ${day}` : `${amount} to pay`),
   showAll: (number) => `Show all ${number}`,
