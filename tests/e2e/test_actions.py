@@ -160,7 +160,7 @@ async def test_a_payment_that_the_bank_wants_confirmed_stays_in_the_dialog(
 
 
 async def test_credit_is_shown(site: Site, stripe: FakeStripe, visit: Visiting) -> None:
-    """What an operator gave, and what it is for."""
+    """The amount that an operator gave, and its purpose."""
     account = await subscribed(site, stripe, "credited")
     account.role = "operator"
     address = f"{site.base_url}/api/v1/billing/tenants/credited/credit"

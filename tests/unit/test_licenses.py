@@ -24,7 +24,9 @@ ALLOWED: Final = {
     "Unlicense",
     "Zlib",
 }
-CLASSIFIERS: Final = {
+NAMES: Final = {
+    "3-Clause BSD License": "BSD-3-Clause",
+    "Apache": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
     "BSD License": "BSD-3-Clause",
     "DFSG approved": "MIT",  # of pytest-timeout, beside its license
@@ -56,7 +58,7 @@ def licenses(name: str, found: metadata.PackageMetadata) -> set[str]:
     if expression := found.get("License-Expression"):
         return {*re.findall(r"[\w.-]+", expression)} - {"AND", "OR", "WITH"}
     classifiers = [each.rpartition(" :: ")[2] for each in found.get_all("Classifier") or () if "License ::" in each]
-    return {CLASSIFIERS.get(each, each) for each in classifiers} or {found.get("License") or "none"}
+    return {NAMES.get(each, each) for each in classifiers or [found.get("License") or "none"]}
 
 
 @pytest.mark.parametrize("name", PACKAGES)
