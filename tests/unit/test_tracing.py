@@ -15,12 +15,13 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 from structlog.contextvars import get_contextvars
 
+from billing_app.container import Container, memory_adapters
 from billing_app.container.tracing import open_tracing
 from billing_app.observers import Observers
-from billing_app.settings import TracingSettings
+from billing_app.settings import Settings, TracingSettings
 from billing_app.tracing import traced
 from billing_core.errors import ConfigurationError, StoreUnavailableError
-from billing_core.events import Claim, ProviderEvent, Receipt
+from billing_core.events import Claim, Disposition, Outcome, ProviderEvent, Receipt
 from billing_core.inbox.batch import ProcessingReport, Retry
 from billing_core.stream.publisher import Publisher, PublishPolicy
 from billing_core.testing.builders import message, provider_event
@@ -172,6 +173,35 @@ async def test_an_event_that_cannot_be_stored_is_an_error_without_its_text(trace
         StoreUnavailableError.code,
     )
     assert "password" not in span.to_json()
+
+
+@pytest.mark.parametrize("batches", ["batches", "quiet_batches"])
+async def test_every_way_to_process_events_is_traced(traces: Traces, batches: str) -> None:
+    """A replay without messages, too; the span has the outcome."""
+    settings = Settings()
+    adapters = memory_adapters(settings)
+    container = Container(settings=settings, **adapters, tracing=traces.tracing)
+    await adapters["inbox"].record(provider_event(body=b"{}", trace_context=context(1)))
+    claims = await adapters["queue"].claim(limit=1, lease=LEASE)
+    await getattr(container, batches)().process(claims)
+    span = traces["process stripe_events"]
+    assert (span.context.trace_id, span.status.status_code) == (1, StatusCode.UNSET)
+    assert (span.attributes or {})["billing.dispositions"] == ("ignored",)
+
+
+def test_an_event_that_dies_is_an_error_of_its_span(traces: Traces) -> None:
+    """The event that was applied in the same batch is none."""
+    dead, applied = claim(1, context(1)), claim(2, context(1))
+    outcomes = [
+        Outcome(claim=dead, disposition=Disposition.DEAD, reason="permanent", error="cus_secret"),
+        Outcome(claim=applied, disposition=Disposition.APPLIED),
+    ]
+    with traces.tracing.processing([dead, applied]):
+        traces.tracing.processed(attrs.evolve(report(), outcomes=outcomes))
+    span = traces["process stripe_events"]
+    assert span.status.status_code is StatusCode.ERROR
+    assert [each.attributes for each in span.events] == [{"messaging.message.id": "evt_1", "error.type": "permanent"}]
+    assert (span.attributes or {})["billing.dispositions"] == ("applied", "dead")
 
 
 @pytest.mark.parametrize(("forgiven", "kept"), [(0, []), (1, ["process stripe_events"])])
