@@ -116,5 +116,9 @@ async def terminal(
 
 
 def _take_terminal() -> None:
-    """Make the terminal the controlling one of the new session, so that Ctrl-C reaches the command."""
+    """Make the terminal the controlling one of the new session, so that Ctrl-C reaches the command.
+
+    A shell that runs the tests in the background ignores Ctrl-C for all its children; a terminal does not.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
