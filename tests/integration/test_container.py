@@ -86,7 +86,7 @@ async def test_connections_for_reading_cannot_write(database_url: str, redis_url
         repository = container.tenant_reader()
         (reading,) = pools["history"]
         only_read = {name for name, used in pools.items() if used == {reading}}
-        assert only_read == {"history", "event_log", "timeline", "invariants", "state_upkeep"}
+        assert only_read == {"history", "event_log", "timeline", "invariants", "inbox_flow", "state_upkeep"}
         assert repository._statements.pool is repository._readers is reading
         async with reading.acquire() as connection:
             with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
