@@ -45,7 +45,7 @@ VALUES = {
     "password of redis": "REDISREDIShunter22",
     "value of a query": "QUERYhunter22",
     "token of a tenant": "eyJhbGciOiJIUzI1NiJ9.eyJ0ZW5hbnRfaWQiOiJhY21lIn0.c2lnbmF0dXJlhunter22",
-    "key of another account": "rk_live_51OTHEROTHERhunter22",
+    "key of another account": "rk_live_" + "51OTHEROTHERhunter22",
 }
 Write = Callable[[str], None]
 Format = Literal["json", "console", "host"]
