@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from playwright.async_api import expect
 from tests.e2e.conftest import Account, Site, deployed
-from tests.e2e.test_look import WIDE, serious_violations, take_picture
+from tests.e2e.test_look import WIDE, take_picture, violations
 
 from billing_stripe.testing import objects
 from billing_stripe.testing.fake_stripe import FakeStripe, fake_stripe
@@ -109,7 +109,7 @@ async def test_an_owner_changes_seats(
     dialog = page.get_by_role("dialog")
     await dialog.get_by_label("Seats").fill("5")
     await expect(dialog.locator(".quote-part")).to_contain_text("The invoice of")
-    assert await serious_violations(page) == []
+    assert await violations(page) == []
     await take_picture(page, pytestconfig, "seats")
     await dialog.get_by_role("button", name="Set 5 seats").click()
     await expect(dialog).to_have_count(0)

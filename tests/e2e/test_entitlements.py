@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.async_api import expect
 from tests.e2e.conftest import Site, deployed
-from tests.e2e.test_look import PHONE, WIDE, serious_violations, take_picture
+from tests.e2e.test_look import PHONE, WIDE, take_picture, violations
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
@@ -74,7 +74,7 @@ async def test_the_page_shows_what_is_left_and_follows_changes(
     await rows(page, ["Api calls", "6,120 of 10,000", "3,880 left"], ["Members"], ["Projects"])
     await account.subscribe(seats=8)
     await expect(page.locator(".uses > li").nth(1)).to_contain_text("up to 24")
-    assert await serious_violations(page) == []
+    assert await violations(page) == []
     await take_picture(page, pytestconfig, "entitlements")
     await page.set_viewport_size(PHONE)
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -4,8 +4,10 @@ import { element, foreign } from "../dom.js";
 
 /** Return the steps from nothing to the first event. */
 export function startOf(tenant) {
-  const step = (title, text, ...command) =>
-    element("li", "", element("div", "", element("b", "", title), " ", element("span", "quiet", text), code(...command)));
+  const step = (title, text, ...command) => {
+    const said = [element("b", "", title), " ", element("span", "quiet", text)];
+    return element("li", "", element("div", "", ...said, code(title, ...command)));
+  };
   return [
     element(
       "div",
@@ -23,10 +25,10 @@ export function startOf(tenant) {
   ];
 }
 
-function code(...content) {
+function code(name, ...content) {
   const made = element("pre", "", element("code", "", ...content));
   made.tabIndex = 0;
   made.setAttribute("role", "region");
-  made.setAttribute("aria-label", "Command");
+  made.setAttribute("aria-label", name);
   return made;
 }
