@@ -22,7 +22,8 @@ PAGE = (Path(__file__).parents[2] / "docs/billing/frontend.md").read_text(encodi
 
 
 def block(language: str) -> str:
-    (found,) = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    about_the_client, _, _ = PAGE.partition("\n## The activity page\n")
+    (found,) = re.findall(rf"```{language}\n(.*?)```", about_the_client, re.DOTALL)
     return str(found)
 
 
