@@ -32,6 +32,17 @@ COSMIC_RAY = "cosmic-ray==8.7.0"
 """Not locked: nothing but the session `mutants` uses it."""
 CYCLONEDX = "cyclonedx-bom==7.5.0"
 PIP_AUDIT = "pip-audit==2.10.1"
+PARTIAL = {
+    "": "pip install 'billing-core[cli]'",
+    "cli": "pip install 'billing-core[postgres]'",
+    "postgres": "pip install 'billing-core[cli]'",
+    "redis": "pip install 'billing-core[cli]'",
+    "stripe": "pip install 'billing-core[cli]'",
+    "cli,postgres": "store_unavailable",
+    "server": "store_unavailable",
+    "host": "store_unavailable",
+}
+"""What `billing events list` says with each extra: what to install, or that the database does not answer."""
 COVERED = ["tests/unit", "tests/contract", "tests/property", "tests/histories"]
 LEAST_COVERAGE = 0
 """Percent of lines and branches that the tests in COVERED run; 0 until a whole run has been measured."""
@@ -232,6 +243,27 @@ def build(session: nox.Session) -> None:
     (sdist,) = (path.resolve() for path in dist.glob("billing_core-*.tar.gz"))
     try_wheel(session, wheel)
     try_sdist(session, sdist)
+
+
+@nox.session
+def extras(session: nox.Session) -> None:
+    """Install the wheel with one extra at a time, each in its own environment: a command names what is missing."""
+    session.install("build")
+    folder = Path(session.create_tmp()).resolve()
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(folder), silent=True)
+    wheel = max(folder.glob("billing_core-*.whl"), key=lambda path: path.stat().st_mtime)
+    for extra, says in PARTIAL.items():
+        environment = folder / f"with-{extra or 'nothing'}"
+        session.run("python", "-m", "venv", "--clear", str(environment))
+        scripts = environment / ("Scripts" if sys.platform == "win32" else "bin")
+        wanted = f"{wheel}[{extra}]" if extra else str(wheel)
+        pip = [str(scripts / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wanted]
+        session.run(*pip, external=True)
+        command = [str(scripts / "billing"), "events", "list"]
+        nowhere = {"DATABASE_URL": "postgresql://127.0.0.1:1/none"}
+        said = session.run(*command, external=True, silent=True, success_codes=[1, 2], env=nowhere)
+        if says not in said or "Traceback" in said:
+            session.error(f"with {extra or 'no extra'}: {said}")
 
 
 def try_wheel(session: nox.Session, wheel: Path) -> None:
