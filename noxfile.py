@@ -42,7 +42,7 @@ PARTIAL = {
     "server": "store_unavailable",
     "host": "store_unavailable",
 }
-"""What `billing events list` says with each extra: what to install, or that the database does not answer."""
+"""A part of the answer of `billing events list` with each extra: one to install, or that the database is not there."""
 COVERED = ["tests/unit", "tests/contract", "tests/property", "tests/histories"]
 LEAST_COVERAGE = 0
 """Percent of lines and branches that the tests in COVERED run; 0 until a whole run has been measured."""
