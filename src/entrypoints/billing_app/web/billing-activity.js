@@ -92,18 +92,18 @@ export class BillingActivity extends HTMLElement {
   #restart() {
     this.#stop();
     if (!this.isConnected || this.#token === null) return;
-    const session = { server: this.getAttribute("server") ?? "", tenant: this.getAttribute("tenant") ?? "" };
-    this.#data = new TenantData(session.tenant, session.server);
+    const server = this.getAttribute("server") ?? "";
+    this.#data = new TenantData(this.getAttribute("tenant") ?? "", server);
     this.#view = { ...this.#language(), plans: this.#data.plans };
     this.#stream = new BillingStream({
-      url: `${session.server}/api/v1/billing/stream`,
+      url: `${server}/api/v1/billing/stream`,
       token: this.#token,
       load: (get) => this.#data.load(get),
       onState: () => this.#showState(),
       onEvent: (message) => this.#showEvent(message),
       onStatus: (status, error) => this.#showStatus(status, error),
     });
-    this.#build(session.tenant);
+    this.#build();
     this.#every(MINUTE, () => this.#draw());
     this.#stream.start();
   }
@@ -128,7 +128,7 @@ export class BillingActivity extends HTMLElement {
     return { words, formats: formats(lang ?? navigator.language), tag };
   }
 
-  #build(tenant) {
+  #build() {
     const { words } = this.#view;
     const head = (text) => element("div", "section-head", element("h2", "", text), element("span", "small quiet"));
     const connection = element("p", "connection");
@@ -157,7 +157,6 @@ export class BillingActivity extends HTMLElement {
     Promise.all(loaded).then(() => (page.hidden = false));
     this.#parts.page = page;
     this.#root.replaceChildren(...styles, page, this.#parts.actions.element);
-    this.#parts.start.tenant = tenant;
   }
 
   // --- what arrives ----------------------------------------------------------------------------------------------------

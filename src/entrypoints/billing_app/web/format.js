@@ -19,7 +19,6 @@ export function formats(locale) {
   const number = new Intl.NumberFormat(locale);
   const relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto", style: "short" });
   const named = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
-  const list = new Intl.ListFormat(locale, { style: "narrow", type: "unit" });
 
   /** Format minor units: 1999, "usd" → $19.99; 1999, "jpy" → ¥1,999. */
   function money(amount, currency) {
@@ -79,7 +78,6 @@ export function formats(locale) {
     time: (instant) => time.format(new Date(instant)),
     moment: (instant) => (instant ? full.format(new Date(instant)) : "–"),
     count: (given) => number.format(given),
-    list: (texts) => list.format(texts),
   };
 }
 

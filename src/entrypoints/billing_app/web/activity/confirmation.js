@@ -23,8 +23,9 @@ export class Confirmation {
    * Open a dialog: `title`, the `body`, the text of the button that confirms, and `send(key)`, which carries it out.
    *
    * With `preview()`, its result is shown by `show(result)`, which returns nodes, and confirmed by `send(key, result)`;
-   * `confirmOf(result)` is the text of the button then; with `previewLater` it waits for the first input. `about` is the id of the object whose message ends it. Where the bank wants more, `link` leads to the invoice, or
-   * `portal()` returns the button to Stripe's pages.
+   * `confirmOf(result)` is the text of the button then; with `previewLater` it waits for the first input. `about` is the
+   * id of the object whose message ends it. Where the bank wants more, `link` leads to the invoice, or `portal()` returns
+   * the button to Stripe's pages.
    */
   ask(wanted) {
     this.#wanted = wanted;
@@ -36,7 +37,7 @@ export class Confirmation {
     else if (wanted.preview) this.#preview();
   }
 
-  /** Carry something out without asking. A dialog opens only where something went wrong or takes long. */
+  /** Carry something out without asking. The dialog shows that it is under way, and what went wrong. */
   carryOut(wanted) {
     this.ask({ ...wanted, body: [], confirm: null });
     this.#send();

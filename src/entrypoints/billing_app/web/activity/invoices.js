@@ -17,8 +17,7 @@ export const sorted = (invoices) =>
 /** Return what is to pay, one text per currency, with the earliest due day; empty if nothing is. */
 export function toPayOf(invoices, { words, formats }) {
   const owed = [...invoices].filter((each) => isOpen(each) && each.amount_remaining > 0);
-  const currencies = Map.groupBy ? Map.groupBy(owed, (each) => each.currency) : groupBy(owed);
-  return [...currencies]
+  return [...byCurrency(owed)]
     .map(([currency, each]) => {
       const sum = each.reduce((total, { amount_remaining }) => total + amount_remaining, 0);
       const due = each.map(({ due_at }) => due_at).filter(Boolean).sort()[0];
@@ -27,7 +26,7 @@ export function toPayOf(invoices, { words, formats }) {
     .join(", ");
 }
 
-function groupBy(owed) {
+function byCurrency(owed) {
   const groups = new Map();
   for (const each of owed) groups.set(each.currency, [...(groups.get(each.currency) ?? []), each]);
   return groups;

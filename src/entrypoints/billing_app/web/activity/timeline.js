@@ -26,7 +26,7 @@ export function timelineOf(each, open, { words, formats }) {
 }
 
 /** Return the number of today in a period, and the number of its days. */
-export const dayOf = (now, start, end) => [Math.ceil((now - start) / DAY) || 1, Math.round((end - start) / DAY)];
+const dayOf = (now, start, end) => [Math.ceil((now - start) / DAY) || 1, Math.round((end - start) / DAY)];
 
 function pointsOf(each, open, words) {
   const trial = each.status === "trialing";

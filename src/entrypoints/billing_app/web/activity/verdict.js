@@ -3,12 +3,10 @@
 import { element, stateOf, toStripe } from "../dom.js";
 import { isOverdue } from "./invoices.js";
 
-const SUBSCRIBED = new Set(["no_subscription"]);
-
 /** Return the verdict and its reason. `asOf` is the time of the last confirmation where the stream is lost. */
 export function verdictOf({ access }, { words, formats }, asOf) {
   const { state, reason, until } = access;
-  const plain = SUBSCRIBED.has(reason) ? words.notSubscribed : (words.access[state] ?? state);
+  const plain = reason === "no_subscription" ? words.notSubscribed : (words.access[state] ?? state);
   const text = until && state !== "blocked" ? words.until(plain, formats.shortDay(until)) : plain;
   const verdict = element("h2", "verdict", text);
   if (asOf) verdict.append(element("span", "as-of", words.asOf(formats.time(asOf))));

@@ -147,7 +147,6 @@ export const de = {
   nextAttempt: (day) => `nächster Versuch ${day}`,
   remaining: (amount) => `${amount} offen`,
   refundedAmount: (amount) => `${amount} erstattet`,
-  fromCredit: (amount) => `${amount} aus Guthaben`,
   pay: "Zahlen",
   payOf: (number, amount) => `${number} zahlen, ${amount}`,
   pdfOf: (number) => `PDF von ${number}`,
