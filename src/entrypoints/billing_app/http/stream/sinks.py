@@ -68,7 +68,8 @@ class SocketSink:
         if transport is None:
             raise ClientGoneError("client_left")
         self._transport = transport
-        _limit_silence(transport, self._write_timeout)
+        # Longer than `write` waits: the kernel counts a client that does not read as silent, too, and gives no reason.
+        _limit_silence(transport, 2 * self._write_timeout)
 
     def send(self, frame: Frame) -> bool:
         """See Sink."""
