@@ -158,16 +158,20 @@ def test_units_name_secrets_by_files(unit: Path) -> None:
 def test_each_process_of_a_machine_has_its_own_port_for_metrics() -> None:
     """All of them read the same settings, so that the units give the ports; the example of Prometheus scrapes them."""
     server, worker = (
-        re.findall(
-            r"^ExecStart=.* --metrics-port (\S+)$", (ROOT / "ops/systemd" / name).read_text("utf-8"), re.MULTILINE
+        re.search(r"^ExecStart=.*?(?: --processes (\d))? --metrics-port (\S+)$", text, re.MULTILINE)
+        for text in (
+            (ROOT / "ops/systemd" / name).read_text("utf-8")
+            for name in ("billing-server.service", "billing-worker@.service")
         )
-        for name in ("billing-server.service", "billing-worker@.service")
     )
-    ports = [*server, *(port.replace("%i", instance) for port in worker for instance in "12")]
+    assert server is not None
+    assert worker is not None
+    ports = [int(server[2]) + index for index in range(int(server[1]))]
+    ports += [int(worker[2].replace("%i", instance)) for instance in "12"]
     scraped = yaml.safe_load((ROOT / "ops/prometheus/prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
     (targets,) = (job["static_configs"][0]["targets"] for job in scraped if job["job_name"] == "billing")
     assert targets == [f"127.0.0.1:{port}" for port in ports]
-    assert len({*ports}) == 3
+    assert len({*ports}) == 4
 
 
 SECRETS: Final = {

@@ -15,6 +15,14 @@ def free_port() -> int:
         return port
 
 
+def free_ports(count: int) -> int:
+    """Return the first of `count` neighboring ports that are free; as above, not for certain."""
+    while True:
+        first = free_port()
+        if first + count <= 65_536 and all(map(is_free, range(first, first + count))):
+            return first
+
+
 def is_free(port: int) -> bool:
     """Return whether a server could listen on the port."""
     with socket.socket() as probe:

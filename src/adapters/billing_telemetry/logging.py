@@ -24,7 +24,14 @@ class _StandardError:
         return sys.stderr.isatty()
 
 
-def configure(*, level: str, format: str = "auto", stream: TextIO | None = None, secrets: Collection[str] = ()) -> None:
+def configure(
+    *,
+    level: str,
+    format: str = "auto",
+    stream: TextIO | None = None,
+    secrets: Collection[str] = (),
+    process: str | None = None,
+) -> None:
     """Configure structlog and, for dependencies, the standard library's logging.
 
     Args:
@@ -32,6 +39,7 @@ def configure(*, level: str, format: str = "auto", stream: TextIO | None = None,
         format: `json`, `console`, or `auto`, which is console on a terminal and json elsewhere.
         stream: standard error by default, because standard output is for results.
         secrets: values that must not appear, in any part of any line.
+        process: name of this process in every line, if several write to the same stream.
     """
     out: Any = _StandardError() if stream is None else stream
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -41,6 +49,7 @@ def configure(*, level: str, format: str = "auto", stream: TextIO | None = None,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,  # before redaction, which searches the text
         Redaction(secrets),
+        *([] if process is None else [_named(process)]),
     ]
     colors = out.isatty()
     console = format == "console" or (format == "auto" and colors)
@@ -84,6 +93,14 @@ class _HostLogger(structlog.stdlib.BoundLogger):
     def exception(self, event: str | None = None, *args: Any, **values: Any) -> Any:
         """Log an error with the traceback of the current exception."""
         return self.error(event, *args, **{"exc_info": True, **values})
+
+
+def _named(process: str) -> Processor:
+    def add(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event["process"] = process
+        return event
+
+    return add
 
 
 def _without_record(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -14,6 +14,7 @@ from billing_app.container import Container, Starting, open_container
 from billing_app.http.access_log import AccessLogger
 from billing_app.http.app import create_app, create_probes
 from billing_app.http.auth import TenantAuthenticator
+from billing_app.lifeline import Lifeline
 from billing_app.runtime import settle_garbage_collector, termination, until
 from billing_app.settings import Settings
 from billing_app.shutdown import ShutdownDeadline
@@ -27,7 +28,11 @@ _IDLE_TIMEOUT = 10.0
 
 
 async def serve(
-    settings: Settings, *, authenticator: TenantAuthenticator | None = None, account_id: str | None = None
+    settings: Settings,
+    *,
+    authenticator: TenantAuthenticator | None = None,
+    account_id: str | None = None,
+    lifeline: Lifeline | None = None,
 ) -> None:
     """Receive webhooks, serve the API and the stream and, unless switched off, process events, until SIGTERM.
 
@@ -35,15 +40,20 @@ async def serve(
         settings: the configuration of this process.
         authenticator: decides who may read a tenant's data, in place of our own bearer tokens.
         account_id: the account of the API key, if it is known: the database must hold data of no other.
+        lifeline: given to a process of a group, which shares its port with the others.
     """
-    stop = termination()
+    stop = _ending(lifeline)
     while not stop.is_set():
-        await _serve_one_epoch(settings, stop, authenticator, account_id)
+        await _serve_one_epoch(settings, stop, authenticator, account_id, lifeline)
     log.info("server.stopped")
 
 
 async def _serve_one_epoch(
-    settings: Settings, stop: asyncio.Event, authenticator: TenantAuthenticator | None, account_id: str | None
+    settings: Settings,
+    stop: asyncio.Event,
+    authenticator: TenantAuthenticator | None,
+    account_id: str | None,
+    lifeline: Lifeline | None,
 ) -> None:
     async with (
         open_container(
@@ -57,7 +67,9 @@ async def _serve_one_epoch(
         _processing(settings, container) as failure,
         _revocations_known(container),
         _monitored(container) as monitored,
-        _listening(_public(settings), create_app(container.services()), container.deadline()) as url,
+        _listening(
+            _public(settings, shared=lifeline is not None), create_app(container.services()), container.deadline()
+        ) as url,
         watching_epoch(container.epoch(), container.epochs(), container.deadline()) as over,
     ):
         log.info(
@@ -67,26 +79,31 @@ async def _serve_one_epoch(
             billing=settings.switches.billing,
             worker=failure is not None,
         )
-        await _run(stop, over, failure, container.deadline())
+        await _run(stop, over, failure, container.deadline(), lifeline)
 
 
-async def work(settings: Settings, *, concurrency: int, account_id: str | None = None) -> None:
+async def work(
+    settings: Settings, *, concurrency: int, account_id: str | None = None, lifeline: Lifeline | None = None
+) -> None:
     """Process events without receiving any, until SIGTERM.
 
     Args:
         settings: the configuration of this process.
         concurrency: number of batches of due events that are processed at a time.
         account_id: the account of the API key, if it is known: the database must hold data of no other.
+        lifeline: given to a process of a group.
     """
     if not settings.switches.billing:
         raise ConfigurationError("ENABLE_BILLING is false: there is nothing to process")
-    stop = termination()
+    stop = _ending(lifeline)
     while not stop.is_set():
-        await _work_one_epoch(settings, stop, concurrency, account_id)
+        await _work_one_epoch(settings, stop, concurrency, account_id, lifeline)
     log.info("worker.stopped")
 
 
-async def _work_one_epoch(settings: Settings, stop: asyncio.Event, concurrency: int, account_id: str | None) -> None:
+async def _work_one_epoch(
+    settings: Settings, stop: asyncio.Event, concurrency: int, account_id: str | None, lifeline: Lifeline | None
+) -> None:
     async with (
         open_container(
             settings, application_name="billing-worker", starts=Starting(account_id=account_id), kind="worker"
@@ -97,7 +114,15 @@ async def _work_one_epoch(settings: Settings, stop: asyncio.Event, concurrency: 
         watching_epoch(container.epoch(), container.epochs(), container.deadline()) as over,
     ):
         log.info("worker.started", concurrency=concurrency, metrics=monitored)
-        await _run(stop, over, failure, container.deadline())
+        await _run(stop, over, failure, container.deadline(), lifeline)
+
+
+def _ending(lifeline: Lifeline | None) -> asyncio.Event:
+    """Return an event that a signal sets and, in a process of a group, its supervisor."""
+    stop = termination()
+    if lifeline is not None:
+        lifeline.follow(stop)
+    return stop
 
 
 @asynccontextmanager
@@ -122,9 +147,15 @@ async def _monitored(container: Container) -> AsyncIterator[str | None]:
 
 
 async def _run(
-    stop: asyncio.Event, over: asyncio.Event, failure: "asyncio.Future[None] | None", deadline: ShutdownDeadline
+    stop: asyncio.Event,
+    over: asyncio.Event,
+    failure: "asyncio.Future[None] | None",
+    deadline: ShutdownDeadline,
+    lifeline: Lifeline | None,
 ) -> None:
     settle_garbage_collector()
+    if lifeline is not None:
+        lifeline.report_ready()
     try:
         await until(stop, over, failure=failure or asyncio.get_running_loop().create_future())
     finally:
@@ -148,11 +179,13 @@ class _Address(NamedTuple):
     port: int
     variable: str
     shutdown_timeout: timedelta
+    shared: bool = False
+    """Whether the kernel spreads connections over all processes of a group that listen on it."""
 
 
-def _public(settings: Settings) -> _Address:
+def _public(settings: Settings, *, shared: bool) -> _Address:
     server = settings.server
-    return _Address(server.host, server.port, "BILLING_PORT", server.shutdown_timeout)
+    return _Address(server.host, server.port, "BILLING_PORT", server.shutdown_timeout, shared)
 
 
 @asynccontextmanager
@@ -164,15 +197,21 @@ async def _listening(address: _Address, app: web.Application, deadline: Shutdown
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=patience, **options)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, address.host, address.port, backlog=1024)
+        # None leaves the choice to the system, and False fails on one that cannot share ports.
+        site = web.TCPSite(runner, address.host, address.port, backlog=1024, reuse_port=address.shared or None)
         try:
             await site.start()
         except OSError as exc:
-            raise ConfigurationError(
-                f"cannot listen on {address.host}:{address.port} ({exc.strerror}): set {address.variable} to a free "
-                f"port, for example {address.variable}={address.port + 1}. See {ServerTrouble.PORT_IS_TAKEN}."
-            ) from exc
+            raise cannot_listen(address.host, address.port, address.variable, exc) from exc
         host, port = runner.addresses[0][:2]
         yield f"http://{host}:{port}"
     finally:
         await deadline.finish("http", runner.cleanup())
+
+
+def cannot_listen(host: str, port: int, variable: str, error: OSError) -> ConfigurationError:
+    """Return the error about an address that is taken or not this machine's; `variable` sets its port."""
+    return ConfigurationError(
+        f"cannot listen on {host}:{port} ({error.strerror}): set {variable} to a free port, for example "
+        f"{variable}={port + 1}. See {ServerTrouble.PORT_IS_TAKEN}."
+    )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 
 import click
 
 from billing_app.cli.lazy import LazyCommand, LazyGroup
-from billing_app.errors import OperatorError
+from billing_app.exit_status import errors_end_the_program
 from billing_app.is_program import IS_PROGRAM
 
 COMMANDS: Mapping[str, LazyCommand] = {
@@ -93,18 +92,5 @@ def main() -> None:
     server or worker that refuses to start.
     """
     IS_PROGRAM.set(True)
-    try:
+    with errors_end_the_program():
         cli(prog_name="billing")
-    except OperatorError as exc:
-        _end(str(exc), exc.exit_code)
-    except Exception as exc:
-        from billing_core.errors import BillingError, ConfigurationError
-
-        if not isinstance(exc, BillingError):
-            raise
-        _end(f"{exc.code}: {exc}", 2 if isinstance(exc, ConfigurationError) else 1)
-
-
-def _end(message: str, status: int) -> None:
-    click.echo(f"billing: {message}", err=True)
-    sys.exit(status)

@@ -42,9 +42,16 @@ log = structlog.get_logger()
 _CONSUMER_CONNECTIONS: Final = ConsumerPolicy().connections
 
 
-def configure_logging(settings: Settings) -> None:
-    """Configure the log of this process. Call it once, before anything is logged."""
-    logging.configure(level=settings.logs.level, format=settings.logs.format, secrets=hidden_values(settings))
+def configure_logging(settings: Settings, *, process: str | None = None) -> None:
+    """Configure the log of this process. Call it once, before anything is logged.
+
+    Args:
+        settings: the configuration of the process.
+        process: its name in each line, if it is one of several that write to the same log.
+    """
+    logging.configure(
+        level=settings.logs.level, format=settings.logs.format, secrets=hidden_values(settings), process=process
+    )
 
 
 def follow_host_logging(settings: Settings) -> None:

@@ -22,7 +22,7 @@ _FOR_CONSUMERS: Final = ConsumerPolicy().connections
 
 
 def check_postgres(server: DatabaseServer, settings: Settings) -> CheckResult:
-    """Check the version of a server, and that it has room for the connections of one process."""
+    """Check the version of a server, and that it has room for the connections of the processes of one command."""
     if server.version < OLDEST_POSTGRES:
         return fail(
             "postgres",
@@ -47,16 +47,22 @@ def check_postgres(server: DatabaseServer, settings: Settings) -> CheckResult:
             "Set DATABASE_DIRECT_URL to Postgres itself, or the pooler to pool_mode = session.",
             ServerTrouble.POOLER_SHARES_SESSIONS,
         )
-    needed = 2 * settings.database.pool_size + settings.inbox.flushes + _BESIDE_POOLS + _FOR_CONSUMERS
+    each = 2 * settings.database.pool_size + settings.inbox.flushes + _BESIDE_POOLS + _FOR_CONSUMERS
+    processes, needed = settings.processes, settings.processes * each
     if needed > server.connections and not server.through_pooler:
         return fail(
             "postgres",
-            f"BILLING_DB_POOL_SIZE is {settings.database.pool_size}, with which one process opens up to {needed} "
+            f"BILLING_DB_POOL_SIZE is {settings.database.pool_size}, with which {_counted(processes)} up to {needed} "
             f"connections, and max_connections of the server leaves {server.connections}",
-            f"Lower it, for example BILLING_DB_POOL_SIZE={max(1, server.connections // 8)}, or raise max_connections.",
+            f"Lower it, for example BILLING_DB_POOL_SIZE={max(1, server.connections // processes // 8)}, or raise "
+            "max_connections.",
             ServerTrouble.POSTGRES_LACKS_CONNECTIONS,
         )
     return ok("postgres", f"version {server.version}, with room for {server.connections} connections")
+
+
+def _counted(processes: int) -> str:
+    return "one process opens" if processes == 1 else f"{processes} processes open"
 
 
 def check_redis(servers: Sequence[RedisServer]) -> CheckResult:

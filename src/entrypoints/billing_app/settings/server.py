@@ -24,7 +24,8 @@ class ServerSettings:
         parsers.whole_number(0, 65535),
         None,
         "Port on which a server or worker serves /metrics, /healthz and /readyz; 0 picks a free one. Each process of a "
-        "machine needs its own. Without it, a worker does not listen.",
+        "machine needs its own; with --processes, the first has this one, the second the next. Without it, a worker "
+        "does not listen.",
         example="9464",
     )
     metrics_host: str = setting(

@@ -102,6 +102,8 @@ class Settings:
     """The contents of billing.toml, from which sections above take their values."""
     in_memory: bool = False
     """Whether a process keeps everything in memory, and so loses it at its end. See `for_tests`."""
+    processes: int = 1
+    """Processes with this configuration that one command runs: --processes."""
     warnings: tuple[str, ...] = ()
     """Suspicious but harmless findings, such as a misspelled variable, for the caller to show."""
 

@@ -43,9 +43,9 @@ class Rules:
 
     path: Path | None = None
     """The file; None if there is none."""
-    sections: Mapping[str, Mapping[str, Given]] = MappingProxyType({})
+    sections: Mapping[str, Mapping[str, Given]] = attrs.field(factory=dict)
     """The fields that the file sets, by section of the settings."""
-    keys: Mapping[str, Sequence[str]] = MappingProxyType({})
+    keys: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
     """The keys that the file has in each table."""
     faults: Sequence[SettingsFault] = ()
 

@@ -1,0 +1,228 @@
+"""The process that starts the others of a group, restarts those that end, and ends all of them together.
+
+It holds local servers for them, and does nothing else, so that nothing but its own death ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Final
+
+import attrs
+import structlog
+
+from billing_app.container.local_servers import resolve_servers
+from billing_app.lifeline import READY
+from billing_app.processes.assignment import Assignment, Run
+from billing_app.processes.ports import check_metrics_ports, own_metrics_port, shared_port
+from billing_app.settings import Settings
+from billing_app.shutdown import UNWINDING
+from billing_core.errors import ConfigurationError
+
+log = structlog.get_logger()
+
+_FIRST_PAUSE: Final = timedelta(seconds=0.5)
+_LONGEST_PAUSE: Final = timedelta(seconds=30)
+_STEADY: Final = timedelta(minutes=1)
+"""A process that ran for longer is restarted after the first pause again."""
+_OVERDUE: Final = UNWINDING + timedelta(seconds=1)
+"""A process is killed if it runs for this much longer than its shutdown may take."""
+
+
+async def supervise_servers(settings: Settings, run: Run, *, account_id: str | None) -> int:
+    """Run servers that share one port until SIGTERM, and return the worst of their exit statuses.
+
+    Args:
+        settings: the checked configuration, with the number of processes.
+        run: the work of one of them.
+        account_id: the account of the API key, if it is known.
+
+    Raises: ConfigurationError if the port is taken, or there are not enough for metrics.
+    """
+    _check(settings)
+    with shared_port(settings.server) as server:
+        return await _supervise("serve", attrs.evolve(settings, server=server), run, account_id)
+
+
+async def supervise_workers(settings: Settings, run: Run, *, account_id: str | None) -> int:
+    """Run workers until SIGTERM, and return the worst of their exit statuses; see `supervise_servers`."""
+    _check(settings)
+    return await _supervise("worker", settings, run, account_id)
+
+
+def _check(settings: Settings) -> None:
+    if sys.platform == "win32":
+        raise ConfigurationError("--processes needs Linux or macOS: start each process by itself")
+    check_metrics_ports(settings.server, settings.processes)
+
+
+async def _supervise(kind: str, settings: Settings, run: Run, account_id: str | None) -> int:
+    if settings.database.url is None:
+        log.info("start.step", doing=f"starts or joins the local servers in {settings.embedded.data_dir}")
+    async with resolve_servers(settings):
+        group = Supervisor(
+            [
+                Assignment(
+                    name=f"{kind}-{index + 1}",
+                    settings=attrs.evolve(settings, server=own_metrics_port(settings.server, index)),
+                    run=run,
+                    account_id=account_id,
+                )
+                for index in range(settings.processes)
+            ],
+            patience=settings.server.shutdown_timeout + _OVERDUE,
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, group.stop)
+        return await group.run()
+
+
+class Supervisor:
+    """Keeps a process for each assignment running until it is stopped."""
+
+    def __init__(self, assignments: Sequence[Assignment], *, patience: timedelta) -> None:
+        """Create a supervisor.
+
+        Args:
+            assignments: the work of each process.
+            patience: how long a process may take to end before it is killed.
+        """
+        self._stop = asyncio.Event()
+        self._members = [_Member(each, patience, self._stop) for each in assignments]
+
+    @property
+    def pids(self) -> Sequence[int | None]:
+        """The ids of the processes in the order of their assignments; None for one that was never started."""
+        return [member.pid for member in self._members]
+
+    async def run(self) -> int:
+        """Run all processes until the stop, and return the worst of their exit statuses.
+
+        One that ends is started again. If one ends before it has served for the first time, all of them end: what
+        speaks against one speaks against the others.
+        """
+        first, *others = self._members
+        async with asyncio.TaskGroup() as tasks:
+            kept = [tasks.create_task(first.keep())]
+            # The others follow it, so that what a start changes is changed once, and a fault is reported once.
+            await first.settled.wait()
+            kept += [tasks.create_task(other.keep()) for other in others]
+            for other in others:
+                await other.settled.wait()
+            if not self._stop.is_set():
+                log.info("processes.started", pids=self.pids)
+        return max(each.result() for each in kept)
+
+    def stop(self) -> None:
+        """End all processes within their time to shut down; a second call kills them."""
+        if self._stop.is_set():
+            for member in self._members:
+                member.kill()
+        self._stop.set()
+
+
+class _Member:
+    """A process of the group, over all of its restarts."""
+
+    def __init__(self, assignment: Assignment, patience: timedelta, stop: asyncio.Event) -> None:
+        self._assignment = assignment
+        self._patience = patience.total_seconds()
+        self._stop = stop
+        self._process: asyncio.subprocess.Process | None = None
+        self._serves = False
+        self.settled = asyncio.Event()
+        """Set once the process serves for the first time, or will not."""
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the process that runs or ran last."""
+        return None if self._process is None else self._process.pid
+
+    def kill(self) -> None:
+        """Kill the process if it runs."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
+    async def keep(self) -> int:
+        """Run the process, again each time that it ends, until the stop. Return its last exit status."""
+        pause = _FIRST_PAUSE
+        try:
+            while not self._stop.is_set():
+                began = time.monotonic()
+                status = await self._run_once()
+                if self._stop.is_set():
+                    return status
+                if not self.settled.is_set():
+                    log.error("process.not_started", name=self._assignment.name, status=status)
+                    self._stop.set()
+                    return status or 1
+                if time.monotonic() - began > _STEADY.total_seconds():
+                    pause = _FIRST_PAUSE
+                seconds = pause.total_seconds()
+                log.error(
+                    "process.ended",
+                    name=self._assignment.name,
+                    pid=self.pid,
+                    status=status,
+                    restart_in_seconds=seconds,
+                )
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), seconds)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+        finally:
+            self.kill()
+            self.settled.set()
+        return 0
+
+    async def _run_once(self) -> int:
+        """Run the process until it ends, by itself or by the stop; return its exit status, 128 and more for signals."""
+        self._serves = False
+        self._process = process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "billing_app.processes.child", self._assignment.name),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,  # a terminal signals all processes of its session, and each must get one signal
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        reports = asyncio.create_task(self._read_reports(process.stdout))
+        ended = asyncio.create_task(process.wait())
+        stopping = asyncio.create_task(self._stop.wait())
+        process.stdin.write(self._assignment.encode())
+        await asyncio.wait([ended, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        status = ended.result() if ended.done() else await self._end(process, ended)
+        reports.cancel()
+        return 128 - status if status < 0 else status
+
+    async def _end(self, process: asyncio.subprocess.Process, ended: asyncio.Task[int]) -> int:
+        """End the process within its time and return its exit status, 0 if it did not serve yet: it had no work."""
+        assert process.stdin is not None
+        process.stdin.close()
+        if not self._serves:
+            process.terminate()
+            await self._wait_or_kill(process, ended)
+            return 0
+        await self._wait_or_kill(process, ended)
+        return ended.result()
+
+    async def _wait_or_kill(self, process: asyncio.subprocess.Process, ended: asyncio.Task[int]) -> None:
+        await asyncio.wait([ended], timeout=self._patience)
+        if not ended.done():
+            log.error("process.killed", name=self._assignment.name, pid=process.pid)
+            process.kill()
+            await ended
+
+    async def _read_reports(self, reports: asyncio.StreamReader) -> None:
+        """Note that the process serves. Everything else on its standard output is ignored."""
+        while line := await reports.readline():
+            if line == READY:
+                self._serves = True
+                self.settled.set()
