@@ -17,7 +17,7 @@ from typing import Literal
 import aiohttp
 
 from billing_embedded import ServerUrls
-from billing_embedded.loopback import free_port
+from billing_embedded.loopback import free_port, free_ports
 
 Worker = Literal["nowhere", "inside", "beside"]
 """Process that applies events: none, the server's, or one of its own."""
@@ -60,10 +60,10 @@ async def migrate(urls: ServerUrls) -> None:
 
 @asynccontextmanager
 async def billing_server(
-    urls: ServerUrls, *, worker: Worker, settings: Mapping[str, str] | None = None
+    urls: ServerUrls, *, worker: Worker, processes: int = 1, settings: Mapping[str, str] | None = None
 ) -> AsyncIterator[tuple[int, int]]:
     """Run `billing serve` as an operator does, with or without a `billing worker`; yield its port and process id."""
-    port, worker_port = free_port(), free_port()
+    port, worker_port, metrics = free_port(), free_port(), free_ports(processes)
     environment = {
         **settings_for(urls),
         "ENABLE_BILLING_RETRY_WORKER": str(worker == "inside").lower(),
@@ -79,18 +79,21 @@ async def billing_server(
                 f"http://127.0.0.1:{worker_port}/readyz",
             )
             await stack.enter_async_context(beside)
-        pid = await stack.enter_async_context(
-            process([*billing, "serve"], environment, f"http://127.0.0.1:{port}/readyz")
-        )
+        serving = [*billing, "serve", "--processes", str(processes), "--metrics-port", str(metrics)]
+        # The last process: of several, the first serves before the others start.
+        ready = f"http://127.0.0.1:{metrics + processes - 1}/readyz"
+        pid = await stack.enter_async_context(process(serving, environment, ready))
         yield port, pid
 
 
 @asynccontextmanager
-async def process(command: list[str], environment: Mapping[str, str], ready_url: str) -> AsyncIterator[int]:
-    """Run a process that is ready once `ready_url` answers 200, yield its id, and stop it at the end."""
+async def process(
+    command: list[str], environment: Mapping[str, str], ready_url: str, *, ready_status: int = 200
+) -> AsyncIterator[int]:
+    """Run a process that is ready once `ready_url` answers, yield its id, and stop it at the end."""
     started = await asyncio.create_subprocess_exec(*command, env={**os.environ, **environment})
     try:
-        await _answers(ready_url, started)
+        await _answers(ready_url, started, ready_status)
         yield started.pid
     finally:
         if started.returncode is None:
@@ -98,14 +101,14 @@ async def process(command: list[str], environment: Mapping[str, str], ready_url:
         await started.wait()
 
 
-async def _answers(url: str, process: asyncio.subprocess.Process) -> None:
+async def _answers(url: str, process: asyncio.subprocess.Process, status: int) -> None:
     async with aiohttp.ClientSession() as session:
-        for _ in range(200):
+        for _ in range(1200):  # a busy machine takes its time
             if process.returncode is not None:
                 raise RuntimeError(f"the server ended with status {process.returncode}")
             try:
                 async with session.get(url) as response:
-                    if response.status == 200:
+                    if response.status == status:
                         return
             except aiohttp.ClientConnectionError:
                 pass

@@ -15,11 +15,12 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import asyncpg
@@ -64,6 +65,10 @@ class Traffic:
         self._numbers = itertools.count(1)
         self._bodies = [_template(tenant, API_VERSIONS[tenant % len(API_VERSIONS)]) for tenant in range(TENANTS)]
         self.body_size = len(self._bodies[0])
+
+    def objects(self) -> Sequence[Mapping[str, Any]]:
+        """Return the subscriptions that the events are about, as Stripe would answer."""
+        return [json.loads(body)["data"]["object"] for body in self._bodies]
 
     def requests(self, path: str, count: int) -> list[bytes]:
         """Return `count` requests to `path`, each with an event of its own."""
@@ -137,14 +142,14 @@ async def measure_limit(urls: ServerUrls, traffic: Traffic, connections: int, *,
                 async with session.get("/applied") as response:
                     return int(await response.text())
 
-            seconds = await _until(applied, len(requests), started)
-            applied_per_second = len(requests) / seconds
+            await _until(applied, len(requests))
+            applied_per_second = len(requests) / (time.perf_counter() - started)
         cpu_per_event = (cpu_seconds_of_children() - cpu_before) / len(requests)
     return Measured(accepted=accepted, cpu_per_event=cpu_per_event, applied_per_second=applied_per_second)
 
 
 async def measure_billing(
-    urls: ServerUrls, traffic: Traffic, connections: int, *, worker: Worker, fresh: bool = True
+    urls: ServerUrls, traffic: Traffic, connections: int, *, worker: Worker, processes: int = 1, fresh: bool = True
 ) -> Measured:
     """Measure `billing serve` with its worker in a given process, on an empty inbox or on the present one."""
     requests = traffic.requests("/webhooks/stripe", EVENTS[connections])
@@ -158,13 +163,13 @@ async def measure_billing(
                 "UPDATE stripe_event_dispatch SET status = 'ignored', reason = 'benchmark', finished_at = now()"
                 " WHERE status IN ('due', 'leased')"
             )
-        async with billing_server(urls, worker=worker) as (port, pid):
+        async with billing_server(urls, worker=worker, processes=processes) as (port, pid):
             cpu_before, started = cpu_seconds_of_children(), time.perf_counter()
             accepted = await load.post_all(port, requests, connections=connections)
             applied_per_second = None
             if worker != "nowhere":
-                seconds = await _until(lambda: _finished(database, len(requests)), len(requests), started)
-                applied_per_second = len(requests) / seconds
+                await until_finished(database, len(requests))
+                applied_per_second = len(requests) / (time.perf_counter() - started)
             cpu_per_event = (cpu_seconds_of_children() - cpu_before) / len(requests)
             rss_mb = resident_mb(pid) if sys.platform == "linux" else None
     finally:
@@ -182,13 +187,17 @@ async def _finished(database: "asyncpg.Connection[asyncpg.Record]", stored: int)
     )
 
 
-async def _until(count: Callable[[], "asyncio._CoroutineLike[int]"], target: int, started: float) -> float:
-    deadline = time.perf_counter() + 120
+async def until_finished(database: "asyncpg.Connection[asyncpg.Record]", stored: int) -> None:
+    """Wait until all of the stored events are applied and published. Raises RuntimeError if that takes too long."""
+    await _until(lambda: _finished(database, stored), stored)
+
+
+async def _until(count: Callable[[], "asyncio._CoroutineLike[int]"], target: int) -> None:
+    deadline = time.perf_counter() + 600
     while (reached := await count()) < target:
         if time.perf_counter() > deadline:
             raise RuntimeError(f"only {reached} of {target} events were applied")
         await asyncio.sleep(0.02)
-    return time.perf_counter() - started
 
 
 _ROWS: Mapping[str, Callable[[ServerUrls, Traffic, int], "asyncio._CoroutineLike[Measured]"]] = {
