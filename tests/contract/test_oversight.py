@@ -3,6 +3,7 @@
 from tests.contract.conftest import InMemory, OnPostgres
 
 from billing_core.testing.oversight.audit_log import AuditLogContract
+from billing_core.testing.oversight.delay_tally import DelayTallyContract
 from billing_core.testing.oversight.event_log import EventLogContract
 from billing_core.testing.oversight.inbox_backlog import InboxBacklogContract
 from billing_core.testing.oversight.inbox_flow import InboxFlowContract
@@ -65,3 +66,9 @@ class TestMemoryProcessRegister(InMemory, ProcessRegisterContract): ...
 
 
 class TestPostgresProcessRegister(OnPostgres, ProcessRegisterContract): ...
+
+
+class TestMemoryDelayTally(InMemory, DelayTallyContract): ...
+
+
+class TestPostgresDelayTally(OnPostgres, DelayTallyContract): ...

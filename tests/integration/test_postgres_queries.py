@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,6 +48,7 @@ WRITERS = {
     "write_audits": {"event_log.py", "oversight.py"},
     "write_consumers": {"register.py", "queue.py", "oversight.py"},
     "write_consumer_actions": {"oversight.py"},
+    "write_delays": {"delays.py"},
     "write_epochs": {"epochs.py"},
     "write_tickets": {"tickets.py"},
     "write_revocations": {"revocations.py"},
@@ -342,6 +344,30 @@ class TestStatements:
                 assert await session.fetchval("SHOW plan_cache_mode") == "force_generic_plan"
                 scans = [await _scans(session, name, STATE[name]) for name in sorted(KEPT)]
         assert [scan for scan in itertools.chain(*scans) if not scan.by_index] == []
+
+    @pytest.mark.parametrize("minutes", [0, 5, 1500])
+    async def test_delays_of_some_minutes_are_found_by_index(
+        self, connection: "asyncpg.Connection[asyncpg.Record]", minutes: int
+    ) -> None:
+        """The overview asks for a window of them again and again; what it reads grows with the window only."""
+        await connection.execute(
+            "INSERT INTO billing_delays SELECT date_trunc('minute', now()) - m * interval '1 minute', s, b, 1"
+            " FROM generate_series(0, $1::int - 1) AS m, unnest(ARRAY['stored', 'applied', 'published']) AS s,"
+            " generate_series(1, 8) AS b",
+            minutes,
+        )
+        await connection.execute("ANALYZE billing_delays")
+        since = datetime.now(UTC) - timedelta(minutes=5)
+        explained = await connection.fetchval(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) {queries.load('write_delays')['sum_delays']}", since
+        )
+        plans = [json.loads(explained)[0]["Plan"]]
+        for plan in plans:
+            plans += plan.get("Plans", ())
+        (scan,) = [plan for plan in plans if plan.get("Relation Name") == "billing_delays"]
+        assert scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) <= 5 * 3 * 8
+        if minutes > 100:
+            assert "Index Cond" in scan or "Recheck Cond" in scan
 
     async def test_columns_of_a_later_version_do_not_disturb_this_one(
         self, connection: "asyncpg.Connection[asyncpg.Record]", database_url: str

@@ -6,6 +6,7 @@ from typing import Final
 from billing_core.errors import DEAD_REASONS
 from billing_core.inbox.batch import ProcessingReport
 from billing_core.model.uncertainty import UNCERTAIN_KINDS
+from billing_core.oversight.delays import DELAY_BOUNDS
 from billing_core.oversight.monitors import BacklogReport
 from billing_core.state.refetch import RefetchReport
 from billing_telemetry.declaring import Bounded, Declarations, Label
@@ -22,11 +23,12 @@ class DispatchMetrics:
     """Counts processed events, and shows the backlog."""
 
     def __init__(self, declare: Declarations) -> None:
-        self._applying = declare.histogram(
+        self.applying = declare.histogram(
             "billing_stored_to_applied_seconds",
             "From the receipt of an event to the end of its processing: applied, ignored, parked or dead. Replays are "
             "not counted, and an event that was parked before counted then. The receipt is stamped by the process that "
             "received it: see billing_clock_skew_seconds.",
+            buckets=DELAY_BOUNDS,
         )
         self._dispatched = declare.counter(
             "stripe_dispatch_events_total",
@@ -102,7 +104,7 @@ class DispatchMetrics:
     def batch_processed(self, report: ProcessingReport) -> None:
         """Count one batch of processed events."""
         self._batches.observe(report.seconds)
-        now, observe = datetime.now(UTC), self._applying.observe
+        now, observe = datetime.now(UTC), self.applying.observe
         for outcome in report.outcomes:
             claim, disposition = outcome.claim, outcome.disposition.value
             self._dispatched(disposition, self._reason(outcome.reason) if outcome.reason else "").inc()

@@ -42,6 +42,10 @@ class Histogram(Collector):
         counts.buckets[bisect_left(self._bounds, amount)] += times
         counts.total += amount * times
 
+    def counts(self, value: str = "") -> Sequence[int]:
+        """Return how many observations each bucket has; the last one is above all bounds."""
+        return tuple(self._counts[value].buckets)
+
     def describe(self) -> Iterable[HistogramMetricFamily]:
         """Return the family alone: the registry checks its names."""
         return [self._family()]

@@ -4,11 +4,12 @@ Label values come from closed sets; ids never become labels. Labeled children ar
 lookup costs several times as much as an increment.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from billing_core.inbox.batch import ProcessingReport
+from billing_core.oversight.delays import MeasuredStage
 from billing_core.oversight.monitors import (
     BacklogReport,
     DuplicateReport,
@@ -80,6 +81,17 @@ class Metrics(WebhookMetrics, DispatchMetrics, StreamMetrics, GatewayMetrics, St
         """Set how many processes are alive now."""
         self.processes_counted(report)
         self.monitor_ran("processes")
+
+    # --- delays, for all processes to add up ------------------------------------------------------------------------
+
+    def delay_counts(self) -> Mapping[MeasuredStage, Sequence[int]]:
+        """Return the delays to each stage, by bucket, since the process began."""
+        return {
+            "stored": self.storing.counts(),
+            "applied": self.applying.counts(),
+            "published": self.publishing.counts(),
+            "delivered": self.delivering.counts(),
+        }
 
     # --- exposition -------------------------------------------------------------------------------------------------
 

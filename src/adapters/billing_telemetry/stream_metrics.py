@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from billing_core.oversight.delays import DELAY_BOUNDS
 from billing_core.stream.publisher import PublishingReport
 from billing_telemetry.declaring import Declarations, Label
 
@@ -28,13 +29,16 @@ class StreamMetrics:
             Label("result", results),
             born=_EVENTS,
         )
-        self._publishing = declare.histogram(
-            "billing_applied_to_published_seconds", "From the commit of a message to the bus having it."
+        self.publishing = declare.histogram(
+            "billing_applied_to_published_seconds",
+            "From the commit of a message to the bus having it.",
+            buckets=DELAY_BOUNDS,
         )
-        self._delivering = declare.histogram(
+        self.delivering = declare.histogram(
             "billing_published_to_delivered_seconds",
             "From the bus having a message to the write to an open stream that keeps up, once for each stream. By this "
             "process's clock, whose difference from the bus's is known.",
+            buckets=DELAY_BOUNDS,
         )
         self._open_streams = declare.value("stripe_billing_stream_connections", "Open streams.")
         self._ended_streams = declare.counter(
@@ -66,7 +70,7 @@ class StreamMetrics:
             if count:
                 self._stream_events("publisher", result).inc(count)
         for seconds, count in report.waits.items():
-            self._publishing.observe(seconds, times=count)
+            self.publishing.observe(seconds, times=count)
 
     def streams_open(self, count: int) -> None:
         """Set the number of open streams."""
@@ -80,7 +84,7 @@ class StreamMetrics:
         """Count messages sent to clients, by source: the bus (`live`), its log, or the history."""
         self._stream_events(source, "delivered").inc(count)
         if seconds is not None:
-            self._delivering.observe(seconds, times=count)
+            self.delivering.observe(seconds, times=count)
 
     def stream_admitted(self, result: str) -> None:
         """Count a stream admission decision."""

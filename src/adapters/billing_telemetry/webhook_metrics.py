@@ -6,6 +6,7 @@ from typing import Final
 
 from billing_core.errors import SignatureFault
 from billing_core.events import ProviderEvent
+from billing_core.oversight.delays import DELAY_BOUNDS
 from billing_telemetry.declaring import Bounded, Declarations, Label
 
 REFUSED: Final = (
@@ -74,8 +75,10 @@ class WebhookMetrics:
             "billing_event_to_stored_seconds",
             "From the event's creation at Stripe, in whole seconds, to our commit. Delays and repeats of Stripe show.",
         )
-        self._storing = declare.histogram(
-            "billing_received_to_stored_seconds", "From the verified signature of a new event to its commit."
+        self.storing = declare.histogram(
+            "billing_received_to_stored_seconds",
+            "From the verified signature of a new event to its commit.",
+            buckets=DELAY_BOUNDS,
         )
         self._stored_at = 0.0
         declare.read(
@@ -100,7 +103,7 @@ class WebhookMetrics:
         self._webhooks(self._event_type(event.type), result).inc()
         if result == "accepted":
             self._stored_at = now = time.time()
-            self._storing.observe(seconds)
+            self.storing.observe(seconds)
             self._delay.observe(now - event.created_at.timestamp())
             self._versions(self._version(event.api_version)).inc()
 

@@ -35,12 +35,10 @@ class FlowStep:
 
 @attrs.frozen(kw_only=True)
 class FlowDelays:
-    """Delays of events, as the median and the 95th percentile; None if there are none to measure."""
+    """Delays of events before their receipt: the median and the 95th percentile, None if there are none."""
 
     sent: tuple[timedelta, timedelta] | None = None
     """From the provider's own time of the event to its receipt. The provider counts whole seconds."""
-    processed: tuple[timedelta, timedelta] | None = None
-    """From the receipt to the end, of events that were applied or ignored."""
     duplicates: int = 0
     """How many times these events were delivered again."""
 

@@ -23,6 +23,7 @@ from billing_core.model import (
     TenantId,
 )
 from billing_core.model.time import aware
+from billing_core.oversight.delays import DelayCount, Histogram, MeasuredStage
 from billing_core.oversight.explain import TenantHistory
 from billing_core.oversight.flow import FlowDelays, FlowStep
 from billing_core.oversight.inspection import Audit, EventTally, FailedAttempt, Pruned, StoredEvent
@@ -286,6 +287,22 @@ class RefusalTally(Protocol):
 
     async def since(self, instant: datetime) -> Sequence[RefusedWebhooks]:
         """Return what was counted in hours that began then or later, ordered by hour and reason."""
+        ...
+
+
+@runtime_checkable
+class DelayTally(Protocol):
+    """Adds up the delays that processes measure. Approximate: a killed process loses its last interval."""
+
+    async def add(self, counted: Collection[DelayCount]) -> None:
+        """Add to what is counted. What is older than `billing_core.oversight.delays.DELAYS_KEPT` is deleted.
+
+        The newest minute given is the current one; each bucket of a minute and stage is given once.
+        """
+        ...
+
+    async def since(self, instant: datetime) -> Mapping[MeasuredStage, Histogram]:
+        """Return what was counted in minutes that began then or later; a stage without any is left out."""
         ...
 
 

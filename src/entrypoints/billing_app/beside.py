@@ -11,6 +11,7 @@ import structlog
 from billing_app.bus_watch import BusWatch
 from billing_app.shutdown import UNWINDING, ShutdownDeadline
 from billing_core.model.epoch import Epoch
+from billing_core.oversight.delay_recorder import DelayRecorder
 from billing_core.oversight.heartbeat import Heartbeat
 from billing_core.stream.epochs import EpochMonitor
 from billing_core.stream.ports import EpochLog
@@ -53,9 +54,12 @@ async def watching_epoch(ours: Epoch, epochs: EpochLog, deadline: ShutdownDeadli
 
 
 @asynccontextmanager
-async def seen(heartbeat: Heartbeat, bus_watch: BusWatch, deadline: ShutdownDeadline) -> AsyncIterator[None]:
-    """Show that this process is alive, and find out whether the database and the bus take writes."""
+async def seen(
+    heartbeat: Heartbeat, bus_watch: BusWatch, delays: DelayRecorder, deadline: ShutdownDeadline
+) -> AsyncIterator[None]:
+    """Show that this process is alive and what it measures; find out whether the database and the bus take writes."""
     async with (
+        beside("delays", delays.run(), deadline),
         beside("heartbeat", heartbeat.run(), deadline),
         beside("bus_watch", bus_watch.run(), deadline),
     ):

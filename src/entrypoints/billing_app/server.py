@@ -63,7 +63,7 @@ async def _serve_one_epoch(
             starts=Starting(account_id=account_id),
         ) as container,
         # Left in reverse order: webhooks are refused first, then those that were accepted are processed.
-        seen(container.heartbeat(), container.bus_watch(), container.deadline()),
+        seen(container.heartbeat(), container.bus_watch(), container.delay_recorder(), container.deadline()),
         _processing(settings, container) as failure,
         _revocations_known(container),
         _monitored(container) as monitored,
@@ -108,7 +108,7 @@ async def _work_one_epoch(
         open_container(
             settings, application_name="billing-worker", starts=Starting(account_id=account_id), kind="worker"
         ) as container,
-        seen(container.heartbeat(), container.bus_watch(), container.deadline()),
+        seen(container.heartbeat(), container.bus_watch(), container.delay_recorder(), container.deadline()),
         container.worker().running(concurrency=concurrency) as failure,
         _monitored(container) as monitored,
         watching_epoch(container.epoch(), container.epochs(), container.deadline()) as over,

@@ -40,6 +40,37 @@ async def test_the_overview_follows_what_happens(operated: Site, api: Api, opera
     await expect(page.get_by_role("heading", level=1)).to_contain_text("parked")
 
 
+LATENCIES: dict[str, tuple[dict[str, float | None], dict[str, float], str]] = {
+    "on time": ({"p50_seconds": 0.08, "p95_seconds": 0.2}, {"applied": 0.1, "published": 0.05, "delivered": 0.05}, "left"),
+    "late": ({"p50_seconds": 0.3, "p95_seconds": 0.9}, {"applied": 0.7, "published": 0.1, "delivered": 0.1}, "over"),
+    "unseen": ({"p50_seconds": 0.08, "p95_seconds": 0.1}, {"applied": 0.1}, "to the bus"),
+    "nothing": ({"p50_seconds": None, "p95_seconds": None}, {}, "No event was processed"),
+}
+
+
+@pytest.mark.parametrize("name", LATENCIES)
+async def test_the_latency_is_shown_against_its_target(operated: Site, operate: Operating, name: str) -> None:
+    """What is left of it, what exceeds it, and what was not measured."""
+    latency, stages, words = LATENCIES[name]
+    opened = await operate("/ops/audit")
+    page = opened.page
+
+    async def answer(route: Route) -> None:
+        response = await route.fetch()
+        overview = await response.json()
+        overview["latency"] |= latency
+        for stage in overview["stages"]:
+            stage["p95_seconds"] = stages.get(stage["name"])
+        await route.fulfill(response=response, json=overview)
+
+    await page.route(f"**{API}/overview*", answer)
+    await page.get_by_role("link", name="Overview").click()
+    budget = page.locator(".budget")
+    await expect(budget).to_contain_text(words)
+    await expect(budget.locator("rect.over")).to_have_count(1 if name == "late" else 0)
+    await expect(budget.locator("svg")).to_have_count(0 if name == "nothing" else 1)
+
+
 async def test_filters_live_in_the_address(operated: Site, api: Api, operate: Operating) -> None:
     """Tenant, type, status and reason narrow the list; a link shows another operator the same."""
     account = operated.account("filtered")

@@ -37,16 +37,8 @@ class MemoryInboxFlow:
     async def delays(self, *, since: datetime, until: datetime) -> FlowDelays:
         """Measure the delays of the latest events."""
         latest = sorted(self._received(since, until), key=lambda row: -row.dispatch_id)[:MEASURED]
-        ended = (Disposition.APPLIED, Disposition.IGNORED)
         return FlowDelays(
             sent=median_and_p95([row.event.received_at - row.event.created_at for row in latest]),
-            processed=median_and_p95(
-                [
-                    row.finished_at - row.event.received_at
-                    for row in latest
-                    if row.finished_at is not None and row.disposition in ended
-                ]
-            ),
             duplicates=sum(row.duplicates for row in latest),
         )
 

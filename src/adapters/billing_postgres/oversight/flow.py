@@ -30,8 +30,4 @@ class PostgresInboxFlow:
     async def delays(self, *, since: datetime, until: datetime) -> FlowDelays:
         """Measure the delays of the latest events."""
         (row,) = await self._statements.fetch("measure_delays", since, until, MEASURED)
-        return FlowDelays(
-            sent=row["sent"] and tuple(row["sent"]),
-            processed=row["processed"] and tuple(row["processed"]),
-            duplicates=row["duplicates"],
-        )
+        return FlowDelays(sent=row["sent"] and tuple(row["sent"]), duplicates=row["duplicates"])

@@ -24,16 +24,14 @@ GROUP BY at
 ORDER BY at;
 
 -- name: measure_delays
--- Args: $1 since, $2 until, $3 how many of the latest events. Returns: the median and the 95th percentile of each delay.
+-- Args: $1 since, $2 until, $3 how many of the latest events. Returns: the median and the 95th percentile of their delay.
 WITH latest AS (
-    SELECT e.created_at, e.received_at, d.status, d.finished_at, e.duplicates
-    FROM stripe_events AS e JOIN stripe_event_dispatch AS d ON d.event = e.id
-    WHERE e.received_at >= $1 AND e.received_at < $2
-    ORDER BY e.id DESC
+    SELECT created_at, received_at, duplicates
+    FROM stripe_events
+    WHERE received_at >= $1 AND received_at < $2
+    ORDER BY id DESC
     LIMIT $3
 )
 SELECT percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY received_at - created_at) AS sent,
-       percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY finished_at - received_at)
-           FILTER (WHERE status IN ('applied', 'ignored')) AS processed,
        coalesce(sum(duplicates), 0)::bigint AS duplicates
 FROM latest;

@@ -46,20 +46,16 @@ class InboxFlowContract(Suite):
         assert ever.ended == 2
 
     async def test_delays_are_the_median_and_the_95th_percentile(
-        self, inbox_flow: InboxFlow, inbox: EventInbox, unit_of_work: UnitOfWork
+        self, inbox_flow: InboxFlow, inbox: EventInbox
     ) -> None:
-        """Interpolated. An event that is not at its end has none of processing; duplicates are counted."""
+        """Interpolated; duplicates are counted."""
         for number in range(5):
             received = AT + number * timedelta(seconds=10)
             event = provider_event(f"evt_{number}", created_at=AT, received_at=received)
-            claim = await claimed(inbox, event)
             await inbox.record(event)
-        assert (await inbox_flow.delays(since=AT, until=LATER)).processed is None
-        await settle(unit_of_work, applied(claim))
+            await inbox.record(event)
         delays = await inbox_flow.delays(since=AT, until=LATER)
         assert delays.sent == (timedelta(seconds=20), timedelta(seconds=38))
-        assert delays.processed is not None
-        assert delays.processed[0] == delays.processed[1] > timedelta(0)
         assert delays.duplicates == 5
 
     async def test_nothing_has_no_delays(self, inbox_flow: InboxFlow) -> None:

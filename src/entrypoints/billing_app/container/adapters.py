@@ -16,6 +16,7 @@ from billing_core.operations.ports import OperationLog
 from billing_core.outgoing.ports import WebhookEndpoints
 from billing_core.oversight.ports import (
     AuditLog,
+    DelayTally,
     EventLog,
     InboxBacklog,
     InboxFlow,
@@ -36,6 +37,7 @@ from billing_memory.database import MemoryDatabase
 from billing_memory.inbox.event_inbox import MemoryEventInbox
 from billing_memory.operations.log import MemoryOperationLog
 from billing_memory.outgoing.receivers import MemoryReceivers
+from billing_memory.oversight.delays import MemoryDelayTally
 from billing_memory.oversight.event_log import MemoryEventLog
 from billing_memory.oversight.flow import MemoryInboxFlow
 from billing_memory.oversight.invariants import MemoryInvariantLog
@@ -58,6 +60,7 @@ from billing_postgres.consumers.register import PostgresConsumerRegister
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.operations.log import PostgresOperationLog
 from billing_postgres.outgoing.receivers import PostgresReceivers
+from billing_postgres.oversight.delays import PostgresDelayTally
 from billing_postgres.oversight.event_log import PostgresEventLog
 from billing_postgres.oversight.flow import PostgresInboxFlow
 from billing_postgres.oversight.invariants import PostgresInvariantLog
@@ -105,6 +108,7 @@ class Adapters(TypedDict):
     inbox_upkeep: InboxUpkeep
     state_upkeep: StateUpkeep
     refusal_tally: RefusalTally
+    delay_tally: DelayTally
     process_register: ProcessRegister
     operation_log: OperationLog
     consumer_register: ConsumerRegister
@@ -152,6 +156,7 @@ def memory_adapters(
         inbox_upkeep=MemoryInboxUpkeep(database, clock),
         state_upkeep=MemoryStateUpkeep(database),
         refusal_tally=MemoryRefusalTally(),
+        delay_tally=MemoryDelayTally(),
         process_register=MemoryProcessRegister(clock),
         operation_log=MemoryOperationLog(database, clock),
         consumer_register=consumers,
@@ -218,6 +223,7 @@ def postgres_adapters(
         inbox_upkeep=PostgresInboxUpkeep(database, writers),
         state_upkeep=PostgresStateUpkeep(database, readers),
         refusal_tally=PostgresRefusalTally(database, writers),
+        delay_tally=PostgresDelayTally(database, writers),
         process_register=PostgresProcessRegister(database, writers),
         operation_log=PostgresOperationLog(database, writers),
         consumer_register=PostgresConsumerRegister(database, consumers),

@@ -44,6 +44,7 @@ from billing_core.operations.ports import BillingReader, OperationGateway, Opera
 from billing_core.operations.pruning import OperationPruner
 from billing_core.outgoing.administration import ReceiverAdministration
 from billing_core.outgoing.ports import WebhookEndpoints, WebhookSender
+from billing_core.oversight.delay_recorder import DelayRecorder
 from billing_core.oversight.heartbeat import Heartbeat
 from billing_core.oversight.monitors import (
     BacklogMonitor,
@@ -54,6 +55,7 @@ from billing_core.oversight.monitors import (
 )
 from billing_core.oversight.ports import (
     AuditLog,
+    DelayTally,
     EventLog,
     InboxBacklog,
     InboxFlow,
@@ -93,6 +95,7 @@ _PRODUCTS_EVERY: Final = timedelta(minutes=1)
 _RULES_EVERY: Final = timedelta(seconds=15)
 _SETTLING_EVERY: Final = timedelta(seconds=5)
 _HEARTBEAT_EVERY: Final = timedelta(seconds=5)
+_DELAYS_EVERY: Final = timedelta(seconds=10)
 _BUS_WATCHED_EVERY: Final = timedelta(seconds=1)
 _CONSUMERS_EVERY: Final = timedelta(seconds=5)
 _RECEIVERS_EVERY: Final = timedelta(seconds=2)
@@ -137,6 +140,7 @@ class Container(containers.DeclarativeContainer):
     inbox_upkeep = providers.Dependency(instance_of=InboxUpkeep)
     state_upkeep = providers.Dependency(instance_of=StateUpkeep)
     refusal_tally = providers.Dependency(instance_of=RefusalTally)
+    delay_tally = providers.Dependency(instance_of=DelayTally)
     process_register = providers.Dependency(instance_of=ProcessRegister)
     operation_log = providers.Dependency(instance_of=OperationLog)
     consumer_register = providers.Dependency(instance_of=ConsumerRegister)
@@ -188,6 +192,9 @@ class Container(containers.DeclarativeContainer):
         every=_HEARTBEAT_EVERY,
         observe=observers.provided.beaten,
         now=clock.provided.now,
+    )
+    delay_recorder = providers.Singleton(
+        DelayRecorder, tally=delay_tally, read=metrics.provided.delay_counts, clock=clock, every=_DELAYS_EVERY
     )
     bus_watch = providers.Singleton(
         BusWatch,
@@ -482,6 +489,7 @@ class Container(containers.DeclarativeContainer):
         events=event_log,
         audits=audit_log,
         flow=inbox_flow,
+        delays=delay_tally,
         backlog=inbox_backlog,
         inbox_upkeep=inbox_upkeep,
         state_upkeep=state_upkeep,

@@ -125,7 +125,7 @@ class Lifetime:
             refusals = RefusalCounts(container.refusal_tally(), container.clock())
             for context in (
                 publishing(container.publisher(), deadline),
-                seen(container.heartbeat(), container.bus_watch(), deadline),
+                seen(container.heartbeat(), container.bus_watch(), container.delay_recorder(), deadline),
                 beside("refusals", refusals.run(), deadline),
                 beside("streams", container.hub().run(), deadline),
                 beside("entitlements", container.entitlements().run(), deadline),

@@ -43,9 +43,10 @@ ASSETS: Final = (
     *("api.js", "api.css"),
 )
 OPERATORS_ASSETS: Final = (
-    *("ops.js", "ops.css", "actions.js", "audit.js", "changes.js", "charts.js", "counting.js", "dialog.js"),
-    *("event.js", "events.js", "filters.js", "flow.js", "live.js", "overview.js", "parts.js", "replay.js"),
-    *("replays.js", "router.js", "session.js", "tenant.js", "tenants.js", "timeline.js", "times.js", "words.js"),
+    *("ops.js", "ops.css", "actions.js", "audit.js", "budget.js", "changes.js", "charts.js", "counting.js"),
+    *("dialog.js", "event.js", "events.js", "filters.js", "flow.js", "live.js", "overview.js", "parts.js"),
+    *("replay.js", "replays.js", "router.js", "session.js", "tenant.js", "tenants.js", "timeline.js", "times.js"),
+    "words.js",
 )
 COMPONENT_ASSETS: Final = (
     *("actions.js", "cancel-dialog.js", "change-dialog.js", "confirmation.js", "feed.js", "invoices.js"),

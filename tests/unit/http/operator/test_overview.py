@@ -10,6 +10,7 @@ from tests.unit.http.operator.conftest import Desk
 
 from billing_app.http.operator.remembering import Remembered
 from billing_core.events import Disposition, Outcome
+from billing_core.oversight.delays import DelayCount
 from billing_core.oversight.invariants import Invariant, Violation
 from billing_core.oversight.ports import RefusedWebhooks
 from billing_core.testing.arrange import applied, claimed, settle
@@ -51,8 +52,28 @@ async def test_every_stage_says_what_is_known_of_it(desk: Desk) -> None:
     assert stages["received"]["details"]["refused_last_hour"] == 3
     assert (stages["applied"]["count"], stages["published"]["count"]) == (1, 1)
     assert stages["applied"]["peak"] == pytest.approx(1 / 60, abs=0.001)
-    assert stages["delivered"]["count"] is None
+    assert (stages["delivered"]["count"], stages["delivered"]["p95_seconds"]) == (0, None)
     assert stages["delivered"]["details"] == {"open_streams": 0}
+
+
+async def test_the_latency_is_that_of_all_processes(desk: Desk) -> None:
+    """The stages after the receipt, added up; null as long as nothing was processed."""
+    assert (await desk.get("/overview?window=24h"))["latency"] == {
+        "target_seconds": 0.5,
+        "p50_seconds": None,
+        "p95_seconds": None,
+    }
+    minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    tally = desk.world.container.delay_tally()
+    for stage, bound in (("stored", 0.01), ("applied", 0.1), ("delivered", 0.05)):
+        for _process in range(2):
+            await tally.add([DelayCount(minute=minute, stage=stage, bound=bound, count=10)])
+    seen = await desk.get("/overview?window=5m")
+    stages = {stage["name"]: stage for stage in seen["stages"]}
+    assert [stages[name]["p95_seconds"] for name in ("stored", "published")] == [0.01, None]
+    assert (stages["delivered"]["count"], stages["delivered"]["rate"]) == (20, 0.067)
+    added = stages["applied"]["p95_seconds"] + stages["delivered"]["p95_seconds"]
+    assert seen["latency"]["p95_seconds"] == pytest.approx(added) == pytest.approx(0.099 + 0.049, abs=0.001)
 
 
 async def test_a_violated_invariant_says_what_to_do(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

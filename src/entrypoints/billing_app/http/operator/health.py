@@ -39,10 +39,27 @@ class StageAnswer:
     """Per second, in the busiest step."""
     p50_seconds: float | None = None
     p95_seconds: float | None = None
-    """The delay that it adds: of `received` since Stripe made the event, of `applied` since its receipt."""
+    """The delay that it adds: of `received` since Stripe made the event, of `applied` since its receipt.
+
+    All but that of `received` are interpolated in the sum of the histograms of all processes.
+    """
     waiting: int | None = None
     oldest_seconds: float | None = None
     details: Mapping[str, object] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class LatencyAnswer:
+    """The time from the receipt of a webhook to the write to open streams: the percentiles of its stages, added up.
+
+    Both are null if no event was processed in the window. A stage without delays adds nothing: no message was
+    published, or no stream was open.
+    """
+
+    target_seconds: float
+    """What 95 of 100 changes should take at most."""
+    p50_seconds: float | None
+    p95_seconds: float | None
 
 
 @attrs.frozen(kw_only=True)
@@ -114,6 +131,7 @@ class OverviewAnswer:
     step_seconds: float
     headline: Headline
     stages: tuple[StageAnswer, ...]
+    latency: LatencyAnswer
     dead: tuple[DeadGroup, ...]
     stripe: StandingAnswer
     bus: StandingAnswer

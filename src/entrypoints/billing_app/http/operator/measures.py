@@ -1,10 +1,11 @@
 """The measures that the overview is made of, remembered for a moment."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import attrs
 
+from billing_core.oversight.delays import Histogram, MeasuredStage
 from billing_core.oversight.flow import FlowDelays, FlowStep
 from billing_core.oversight.invariants import Violation
 from billing_core.oversight.ports import Backlog
@@ -19,6 +20,8 @@ class Flow:
     step: timedelta
     steps: Sequence[FlowStep]
     delays: FlowDelays
+    measured: Mapping[MeasuredStage, Histogram]
+    """The delays that all processes measured."""
 
     def total(self, name: str) -> int:
         """Return the sum of a count."""

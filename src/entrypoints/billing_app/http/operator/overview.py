@@ -1,7 +1,7 @@
 """Handlers about the whole: how events flow, what waits and what is wrong."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, cast
 
@@ -13,6 +13,7 @@ from billing_app.http.operator.calling import OperatorCall
 from billing_app.http.operator.health import (
     Headline,
     InvariantsAnswer,
+    LatencyAnswer,
     OverviewAnswer,
     ProcessAnswer,
     SeriesAnswer,
@@ -26,6 +27,7 @@ from billing_app.http.operator.health import (
 from billing_app.http.operator.measures import Checked, Flow, Standing
 from billing_app.http.operator.parameters import WINDOWS, Window
 from billing_core.inbox.selection import EventFilter
+from billing_core.oversight.delays import MeasuredStage, percentile
 from billing_core.oversight.invariants import Invariant, Violation
 from billing_core.oversight.ports import SeenProcess
 
@@ -41,6 +43,13 @@ _INVARIANTS_LIFE: Final = timedelta(seconds=30)
 _ALIVE: Final = timedelta(seconds=60)
 """How long ago a process may have confirmed that it is alive."""
 _PENDING_COUNTED: Final = 1000
+_ON_TIME: Final = timedelta(milliseconds=500)
+"""What 95 of 100 changes should take from the webhook to an open stream: a person takes less for immediate."""
+_ON_THE_WAY: Final = ("applied", "published", "delivered")
+"""The stages whose delays follow one another; that of `applied` begins with the receipt and includes `stored`."""
+
+_Delays = tuple[timedelta, timedelta] | None
+"""The median and the 95th percentile, if there is any delay."""
 
 
 async def show_overview(call: OperatorCall[None]) -> OverviewAnswer:
@@ -50,6 +59,7 @@ async def show_overview(call: OperatorCall[None]) -> OverviewAnswer:
     processes = await call.tools.processes.current()
     refused = sum(each.count for each in await call.services.refusal_tally.since(call.now - timedelta(hours=1)))
     backlog = standing.backlog
+    stages = _stages(flow, standing, refused=refused, streams=call.services.hub.open_streams)
     return OverviewAnswer(
         as_of=standing.as_of,
         window_seconds=seconds(flow.until - flow.since),
@@ -64,7 +74,8 @@ async def show_overview(call: OperatorCall[None]) -> OverviewAnswer:
             violations=len(checked.violations),
             workers=sum(each.process.processes_events and each.silent_for < _ALIVE for each in processes),
         ),
-        stages=_stages(flow, standing, refused=refused, streams=call.services.hub.open_streams),
+        stages=stages,
+        latency=_latency(stages),
         dead=dead_groups(backlog),
         stripe=_standing_of(call.services.dependencies.stripe, used=call.services.operations is not None),
         bus=_standing_of(call.services.dependencies.bus, used=call.services.settings.switches.stream),
@@ -104,7 +115,8 @@ async def read_flow(call: OperatorCall[None]) -> Flow:
         since = until - length
         steps = await call.tools.flow.steps(since=since, until=until, step=step)
         delays = await call.tools.flow.delays(since=since, until=until)
-        return Flow(since=since, until=until, step=step, steps=steps, delays=delays)
+        measured = await call.tools.delays.since(since.replace(second=0))
+        return Flow(since=since, until=until, step=step, steps=steps, delays=delays, measured=measured)
 
     return await call.tools.flows.get(window, read, life=min(step, _OLDEST_COUNTS))
 
@@ -138,28 +150,51 @@ def _stages(flow: Flow, standing: Standing, *, refused: int, streams: int) -> tu
         "duplicates": flow.delays.duplicates,
         "last_received_at": None if last is None else last.isoformat(),
     }
-    received, stored = _stage("received", flow, "stored", flow.delays.sent), _stage("stored", flow, "stored")
-    applied, published = _stage("applied", flow, "ended", flow.delays.processed), _stage("published", flow, "messages")
+    received = _stage("received", flow, "stored", flow.delays.sent)
+    stored = _stage("stored", flow, "stored", _measured(flow, "stored"))
+    applied = _stage("applied", flow, "ended", _measured(flow, "applied"))
+    published = _stage("published", flow, "messages", _measured(flow, "published"))
     return (
         attrs.evolve(received, details=details),
         attrs.evolve(stored, waiting=backlog.due, oldest_seconds=seconds(backlog.oldest_due)),
         attrs.evolve(applied, waiting=backlog.parked, oldest_seconds=seconds(backlog.oldest_parked)),
         attrs.evolve(published, oldest_seconds=seconds(standing.unpublished)),
-        StageAnswer(name="delivered", details={"open_streams": streams}),
+        _delivered(flow, streams),
     )
 
 
-def _stage(name: Stage, flow: Flow, counted: str, delays: tuple[timedelta, timedelta] | None = None) -> StageAnswer:
-    count, length = flow.total(counted), (flow.until - flow.since).total_seconds()
+def _stage(name: Stage, flow: Flow, counted: str, delays: _Delays) -> StageAnswer:
     busiest = max((getattr(step, counted) for step in flow.steps), default=0)
+    stage = _counted(name, flow, flow.total(counted), delays)
+    return attrs.evolve(stage, peak=round(busiest / flow.step.total_seconds(), 3))
+
+
+def _delivered(flow: Flow, streams: int) -> StageAnswer:
+    count = sum(flow.measured.get("delivered", {}).values())
+    stage = _counted("delivered", flow, count, _measured(flow, "delivered"))
+    return attrs.evolve(stage, details={"open_streams": streams})
+
+
+def _counted(name: Stage, flow: Flow, count: int, delays: _Delays) -> StageAnswer:
     p50, p95 = (None, None) if delays is None else map(seconds, delays)
-    return StageAnswer(
-        name=name,
-        count=count,
-        rate=round(count / length, 3),
-        peak=round(busiest / flow.step.total_seconds(), 3),
-        p50_seconds=p50,
-        p95_seconds=p95,
+    rate = count / (flow.until - flow.since).total_seconds()
+    return StageAnswer(name=name, count=count, rate=round(rate, 3), p50_seconds=p50, p95_seconds=p95)
+
+
+def _measured(flow: Flow, stage: MeasuredStage) -> _Delays:
+    """Return the median and the 95th percentile of what the processes measured."""
+    histogram = flow.measured.get(stage, {})
+    p50, p95 = percentile(histogram, 0.5), percentile(histogram, 0.95)
+    return None if p50 is None or p95 is None else (p50, p95)
+
+
+def _latency(stages: Sequence[StageAnswer]) -> LatencyAnswer:
+    followed = [stage for stage in stages if stage.name in _ON_THE_WAY]
+    known = followed[0].p95_seconds is not None
+    return LatencyAnswer(
+        target_seconds=seconds(_ON_TIME),
+        p50_seconds=round(sum(stage.p50_seconds or 0 for stage in followed), 3) if known else None,
+        p95_seconds=round(sum(stage.p95_seconds or 0 for stage in followed), 3) if known else None,
     )
 
 

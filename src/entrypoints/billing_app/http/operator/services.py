@@ -17,6 +17,7 @@ from billing_core.events import BillingEvent
 from billing_core.operations.ports import OperationLog
 from billing_core.oversight.ports import (
     AuditLog,
+    DelayTally,
     EventLog,
     InboxBacklog,
     InboxFlow,
@@ -73,6 +74,7 @@ class OperatorServices:
     events: EventLog
     audits: AuditLog
     flow: InboxFlow
+    delays: DelayTally
     backlog: InboxBacklog
     inbox_upkeep: InboxUpkeep
     state_upkeep: StateUpkeep

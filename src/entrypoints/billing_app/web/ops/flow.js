@@ -23,12 +23,10 @@ export function flow({ stages }, { steps, step_seconds }) {
 
 function stage(each, steps, seconds) {
   const { name, rate, peak, details } = each;
-  const [times, unit] = peak !== null && peak < 1 ? [60, "/ min"] : [1, "/ s"];
+  const [times, unit] = (peak ?? rate) < 1 ? [60, "/ min"] : [1, "/ s"];
   const heading = element("h3", "", NAMES[name] ?? name);
   if (peak !== null) heading.append(element("span", "", `peak ${decimal(peak * times)}`));
-  const [number, what] = rate === null ? [details.open_streams ?? null, "streams here"] : [rate * times, unit];
-  const big = element("p", "big");
-  if (number !== null) big.append(`${decimal(number)} `, element("span", "", what));
+  const big = element("p", "big", `${decimal(rate * times)} `, element("span", "", unit));
   const made = element("li", "", heading, big);
   made.dataset.stage = name;
   const series = SERIES[name];
@@ -49,6 +47,7 @@ function* rows({ name, p95_seconds, waiting, oldest_seconds, details }) {
   } else if (p95_seconds !== null) yield ["p95", `+${lengthOf(p95_seconds)}`];
   const waits = { stored: "waiting", applied: "parked" }[name] ?? "outbox";
   if (waiting !== null) yield [waits, count(waiting)];
+  if (details.open_streams !== undefined) yield ["streams here", count(details.open_streams)];
   if (oldest_seconds === null) return;
   const isLate = oldest_seconds > (name === "applied" ? PARKED : WAITING);
   yield ["oldest", oldest_seconds === 0 ? "–" : late(lengthOf(oldest_seconds), isLate)];

@@ -3,6 +3,7 @@
 import { element, foreign, meter } from "../dom.js";
 import { count } from "../format.js";
 import { auditTable } from "./audit.js";
+import { budget } from "./budget.js";
 import { eventTable } from "./events.js";
 import { flow } from "./flow.js";
 import { choice, link, pairs, plural, quiet, section, state, when } from "./parts.js";
@@ -37,6 +38,7 @@ export async function overviewView(page) {
       "From Stripe to the screen",
       choice("window", "Window", WINDOWS, window, choose),
       flow(overview, series),
+      budget(overview),
     ),
     element("div", "beside", dead(overview), stripe(overview), processes(overview), invariants(overview)),
     section(
