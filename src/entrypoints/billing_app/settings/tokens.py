@@ -70,6 +70,13 @@ class TokenSettings:
         "Never a role that tenants can have.",
         example="operator",
     )
+    operator_id_required: bool = setting(
+        "BILLING_JWT_OPERATOR_ID_REQUIRED",
+        parsers.FLAG,
+        True,
+        "Refuse operators' tokens without a `jti` claim, which cannot be revoked. Set it to false for an identity "
+        "provider that issues none, and let such tokens expire soon.",
+    )
     revalidate_every: timedelta = seconds(
         "BILLING_TOKEN_RECHECK_SECONDS",
         15,

@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import aiohttp
 import attrs
+import jwt
 import pytest
-from tests.unit.http.conftest import SETTINGS, MakeWorld, World
+from tests.unit.http.conftest import JWT_SECRET, SETTINGS, MakeWorld, World
 from tests.unit.http.operator.conftest import ANN, Desk
 
 from billing_app.http.operations.problems import Problem
@@ -78,6 +79,24 @@ async def test_a_revoked_token_is_refused(desk: Desk) -> None:
     await desk.world.container.revoked().load()
     status, problem = await desk.send("GET", "/session", token=token)
     assert (status, problem["detail"]) == (401, "The token was revoked.")
+
+
+async def test_a_token_that_could_not_be_revoked_is_refused(
+    make_world: MakeWorld, http: aiohttp.ClientSession, desk: Desk
+) -> None:
+    """One without an id, unless the settings allow it: an identity provider may issue no other."""
+    claims = dict(await desk.world.container.token_verifier().read(desk.token()))
+    del claims["jti"]
+    token = jwt.encode(claims, JWT_SECRET.reveal(), algorithm="HS256")
+    status, problem = await desk.send("GET", "/session", token=token)
+    assert status == 401
+    assert "jti" in problem["detail"]
+    assert "BILLING_JWT_OPERATOR_ID_REQUIRED" in problem["detail"]
+    allowed = attrs.evolve(SETTINGS.tokens, operator_roles=("operator",), operator_id_required=False)
+    world = make_world(tokens=allowed)
+    async with world.serving():
+        status, _ = await Desk(world, http).send("GET", "/session", token=token)
+    assert status == 200
 
 
 async def test_pages_of_other_origins_may_not_call_it(make_world: MakeWorld, http: aiohttp.ClientSession) -> None:

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import attrs
 from aiohttp import web
 
-from billing_app.http.auth import role_refusal
+from billing_app.http.auth import role_refusal, unauthorized
 from billing_app.http.operations.problems import Problem
 from billing_app.http.tokens import TokenVerifier, bearer_of, read_identity, revoked
 from billing_app.settings import TokenSettings
@@ -61,6 +61,11 @@ class JwtOperatorAuthenticator:
         if identity.subject is None:
             detail = "The token names no person or program: the audit log needs a sub claim."
             raise Problem(403, "subject_missing", detail)
+        if identity.token_id is None and self._policy.operator_id_required:
+            raise unauthorized(
+                "This token could not be revoked: it has no jti claim. Let your identity provider add one, or allow "
+                "such tokens by BILLING_JWT_OPERATOR_ID_REQUIRED=false."
+            )
         operator = Operator(
             subject=identity.subject,
             role=identity.role,
