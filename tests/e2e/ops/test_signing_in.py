@@ -62,7 +62,7 @@ def tenants_token() -> str:
     ("kind", "text"),
     [
         ("none", "A token has three parts"),
-        ("expired", "The token is not valid, or it has expired."),
+        ("expired", "The token has expired. Sign in with another one."),
         ("viewer", "viewer"),
         ("tenant", "tenant"),
     ],
@@ -102,7 +102,24 @@ async def test_a_session_that_has_ended_says_so(operate: Operating) -> None:
     await page.route(f"**{API}/**", refuse)
     await page.keyboard.press("Escape")
     await page.get_by_role("link", name="Events").click()
-    await expect(page.get_by_role("alert")).to_contain_text("it has expired")
+    await expect(page.get_by_role("alert")).to_contain_text("The token has expired.")
     await expect(page.locator("#content")).to_be_empty()
     await expect(page.get_by_role("dialog")).to_have_count(0)
     assert await page.evaluate("sessionStorage.length") == 0
+
+
+async def test_a_server_that_does_not_answer_costs_no_token(operate: Operating) -> None:
+    """After a reload on a bad network, the page tries again by itself."""
+    opened = await operate("/ops/audit")
+    opened.connection_may_be_lost = True
+    page = opened.page
+
+    async def cut(route: Route) -> None:
+        await route.abort()
+
+    await page.route(f"**{API}/**", cut)
+    await page.reload()
+    await expect(page.get_by_role("alert")).to_contain_text("Your token is kept")
+    await page.unroute(f"**{API}/**")
+    await expect(page.get_by_role("heading", name="Audit log")).to_be_visible()
+    await expect(page.locator("#connection")).to_have_text("Live")

@@ -52,7 +52,7 @@ def _live() -> Json:
     ended = {"type": "object", "properties": {"reason": TEXT}, "required": ["reason"]}
     contents = [*map(_component_of, SENT_LIVE), ended, {"type": "object", "maxProperties": 0}]
     data = {"contentMediaType": "application/json", "contentSchema": {"anyOf": contents}}
-    names = {"type": "string", "enum": ["event", "overflow", "counts", "replay", "reconnect"]}
+    names = {"type": "string", "enum": ["event", "overflow", "counts", "replay", "unavailable", "reconnect"]}
     frame = {
         "type": "object",
         "properties": {"event": names, "data": {"type": "string", **data}},
@@ -60,7 +60,8 @@ def _live() -> Json:
     }
     about = (
         "New and changed events, counts when they change, and the replay that runs. There is no resuming: after a "
-        "reconnect, load again. After `overflow`, load the list; after `reconnect`, the stream ends."
+        "reconnect, load again. After `overflow`, load the list. While the store cannot be read, `unavailable` says so "
+        "each second; after `reconnect`, the stream ends."
     )
     failures = {status: text for status, text in _FAILURES.items() if status in ("401", "403", "404", "500", "503")}
     return {

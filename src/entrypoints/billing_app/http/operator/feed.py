@@ -106,15 +106,22 @@ class OperatorFeed:
 
     async def run(self) -> None:
         """Look at the store while there are listeners, until canceled."""
+        missed = False
         while True:
             await self._occupied.wait()
             try:
                 changes = EventChanges(await self._newest())
+                if missed:
+                    self._send("overflow", "{}")
+                    missed = False
                 while self._occupied.is_set():
                     await self._look(changes)
                     await asyncio.sleep(self._pause)
             except StoreUnavailableError as error:
-                log.warning("operator_feed.store_unavailable", error=str(error))
+                if not missed:
+                    log.warning("operator_feed.store_unavailable", error=str(error))
+                missed = True
+                self._send("unavailable", "{}")
                 await asyncio.sleep(self._pause)
 
     async def _look(self, changes: EventChanges) -> None:

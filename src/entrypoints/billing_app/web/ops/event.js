@@ -31,7 +31,7 @@ export async function eventView(page, id) {
     body(event, found.body),
   );
   const split = element("div", "split", main, envelope(found));
-  const concerns = (name, data) => name === "event" && data.event_id === event.event_id;
+  const concerns = (name, data) => name === "overflow" || (name === "event" && data.event_id === event.event_id);
   return { title: event.event_id, content: [title, split], live: concerns };
 }
 

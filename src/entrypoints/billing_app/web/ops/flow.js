@@ -17,13 +17,25 @@ const NAMES = {
 };
 const SERIES = { stored: "stored", applied: "applied", published: "messages" };
 
-export function flow({ stages }, { steps, step_seconds }) {
-  return element("ol", "flow", ...stages.map((each) => stage(each, steps, step_seconds)));
+const UNITS = [
+  [1, "/ s"],
+  [60, "/ min"],
+  [3600, "/ h"],
+]; // seconds, the shortest first
+
+export function flow({ stages, window_seconds }, { steps, step_seconds }) {
+  return element("ol", "flow", ...stages.map((each) => stage(each, steps, step_seconds, window_seconds)));
 }
 
-function stage(each, steps, seconds) {
-  const { name, rate, peak, details } = each;
-  const [times, unit] = (peak ?? rate) < 1 ? [60, "/ min"] : [1, "/ s"];
+/** Return the shortest unit by which a rate per second is at least one; per minute if there is nothing. */
+function unitOf(rate) {
+  return rate === 0 ? UNITS[1] : (UNITS.find(([times]) => rate * times >= 1) ?? UNITS.at(-1));
+}
+
+function stage(each, steps, seconds, length) {
+  const { name, peak } = each;
+  const rate = each.count / length; // what the server rounded may be nothing over a day
+  const [times, unit] = unitOf(rate);
   const heading = element("h3", "", NAMES[name] ?? name);
   if (peak !== null) heading.append(element("span", "", `peak ${decimal(peak * times)}`));
   const big = element("p", "big", `${decimal(rate * times)} `, element("span", "", unit));

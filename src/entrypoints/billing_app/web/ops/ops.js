@@ -10,10 +10,12 @@ import { replayView } from "./replay.js";
 import { Router } from "./router.js";
 import { ApiError, get, session } from "./session.js";
 import { tenantView } from "./tenant.js";
-import { tenantsView } from "./tenants.js";
+import { forgetSearch, tenantsView } from "./tenants.js";
 import { clock } from "./times.js";
 
+const LIVE = "Live";
 const FLICKER = 2000; // milliseconds that a lost connection may take to come back before it is shown
+const RETRY = 5000; // milliseconds after which a server that did not answer is asked again
 
 const router = new Router({
   views: [
@@ -27,10 +29,17 @@ const router = new Router({
   ],
   main: $("content"),
   onRefused: (error) => signOut(sentence(error)),
-  onShown: markView,
+  onShown: (path) => {
+    markView(path);
+    updated();
+  },
+  onStale: outdated,
 });
 const feed = new LiveFeed({ onOpen: connected, onFrame: heard, onLost: disconnected });
 let lost; // the timer that shows a lost connection
+let retry; // the timer that signs in again
+let isConnected = false;
+let updatedAt = null; // when what is shown was right
 
 // --- signing in ------------------------------------------------------------------------------------------------------
 
@@ -40,13 +49,14 @@ const TOKEN = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 async function signIn(token) {
   if (!TOKEN.test(token)) return signOut("That is not a token. A token has three parts, separated by dots.");
   session.token = token;
-  setText($("sign-in-reason"), "");
   let operator;
   try {
     operator = await get("/session");
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    return signOut(sentence(error));
+    if (session.token !== token) return false; // signed out meanwhile
+    if (isRefusal(error) || error.status === 404) return signOut(sentence(error));
+    return signInLater(token, error);
   }
   $("operator").textContent = operator.subject;
   show(true);
@@ -57,11 +67,22 @@ async function signIn(token) {
   return true;
 }
 
+/** Keep the token while the server does not answer, and try again; another token can be pasted meanwhile. */
+function signInLater(token, error) {
+  signOut(`${error.message} Your token is kept, and the page tries again every few seconds.`);
+  session.token = token;
+  retry = setTimeout(() => signIn(token), RETRY);
+  return false;
+}
+
 function signOut(reason = "") {
   feed.stop();
   router.stop();
   clearTimeout(lost);
+  clearTimeout(retry);
+  isConnected = false;
   session.token = null;
+  forgetSearch();
   $("operator").textContent = "";
   document.querySelector("dialog[open]")?.close();
   show(false);
@@ -75,11 +96,13 @@ function show(signedIn) {
   $("signed-out").hidden = signedIn;
 }
 
-const sentence = (error) =>
-  error.status === 401 ? "The token is not valid, or it has expired. Sign in with a new one." : error.message;
+const isRefusal = ({ status }) => status === 401 || status === 403;
+const sentence = (error) => (error.status === 401 ? `${error.message} Sign in with another one.` : error.message);
 
 $("sign-in").addEventListener("submit", async (event) => {
   event.preventDefault();
+  clearTimeout(retry);
+  setText($("sign-in-reason"), "");
   const token = $("token").value.trim();
   $("token").value = "";
   if (await signIn(token)) $("content").focus();
@@ -99,20 +122,35 @@ $("sign-out").addEventListener("click", () => {
 
 function connected() {
   clearTimeout(lost);
-  if ($("connection").textContent !== "Live") router.refresh();
-  connection("good", "Live");
+  if ($("connection").textContent !== LIVE) router.refresh();
+  isConnected = true;
+  connection("good", LIVE);
 }
 
 function heard(name, data) {
+  if (name === "unavailable") return outdated();
+  if (isConnected) connection("good", LIVE);
   router.heard(name, data);
 }
 
 function disconnected(error) {
-  if (error?.status === 401 || error?.status === 403) return signOut(sentence(error));
+  isConnected = false;
+  if (error !== undefined && isRefusal(error)) return signOut(sentence(error));
   const since = clock(new Date().toISOString());
   clearTimeout(lost);
-  if ($("connection").textContent !== "Live") connection("wait", `Not live, as of ${since}`);
+  if ($("connection").textContent !== LIVE) connection("wait", `Not live, as of ${since}`);
   else lost = setTimeout(() => connection("wait", `Not live, as of ${since}`), FLICKER);
+}
+
+/** The view shows what the server has just answered. */
+function updated() {
+  updatedAt = new Date().toISOString();
+  if (isConnected) connection("good", LIVE);
+}
+
+/** The server is there, and cannot say what is new. */
+function outdated() {
+  if (isConnected && updatedAt !== null) connection("wait", `Not updated since ${clock(updatedAt)}`);
 }
 
 function connection(tone, text) {

@@ -1,15 +1,21 @@
 // Views by address: each address shows one view, and going back shows the one before.
 
 import { element } from "../dom.js";
-import { button, redraw } from "./parts.js";
+import { button, link, redraw } from "./parts.js";
+import { ApiError } from "./session.js";
 
 const BETWEEN = 2000; // milliseconds between two refreshes of a view, unless it wants more
+const AGAIN = 5000; // milliseconds after a refresh that failed
+const SLOW = 500; // milliseconds after which a view that is still loading says so
+
+const STALE = {}; // in place of a view that could not be loaded again
 
 export class Router {
   #views;
   #main;
   #onRefused;
   #onShown;
+  #onStale;
   #shown = null; // the path and query of the view on the screen
   #current = null; // its controller
   #view = null; // its content
@@ -19,13 +25,15 @@ export class Router {
   /**
    * `views` are [pattern, function]: it gets a page and the pattern's groups, and returns {title, content, live, pause}.
    *
-   * `live` says whether a frame of the live feed concerns the view; `pause` is the time between two refreshes.
+   * `live` says whether a frame of the live feed concerns the view; `pause` is the time between two refreshes. `onStale`
+   * is called when a view could not be refreshed: what it shows stays.
    */
-  constructor({ views, main, onRefused, onShown }) {
+  constructor({ views, main, onRefused, onShown, onStale }) {
     this.#views = views;
     this.#main = main;
     this.#onRefused = onRefused;
     this.#onShown = onShown;
+    this.#onStale = onStale;
     addEventListener("popstate", () => this.#current && this.#show());
     document.addEventListener("visibilitychange", () => this.refresh());
     document.addEventListener("click", (event) => this.#follow(event));
@@ -57,9 +65,9 @@ export class Router {
   }
 
   /** Draw a live view again with the latest data: soon, but not while something is being decided. */
-  refresh() {
+  refresh(pause = this.#view?.pause ?? BETWEEN) {
     if (this.#waiting !== null || this.#current === null) return;
-    const wait = Math.max(0, this.#refreshed + (this.#view?.pause ?? BETWEEN) - Date.now());
+    const wait = Math.max(0, this.#refreshed + pause - Date.now());
     this.#waiting = setTimeout(() => {
       this.#waiting = null;
       const deciding = document.querySelector("dialog[open]") !== null;
@@ -84,11 +92,14 @@ export class Router {
     const controller = (this.#current = new AbortController());
     const { pathname, search } = location;
     this.#main.setAttribute("aria-busy", "true");
+    const slow = setTimeout(() => this.#waitFor(controller.signal), SLOW);
     const view = await this.#load(pathname, new URLSearchParams(search), controller.signal, again);
+    clearTimeout(slow);
     if (controller.signal.aborted) return;
     this.#main.removeAttribute("aria-busy");
-    if (view === null) return;
     this.#refreshed = Date.now();
+    if (view === STALE) return (this.#onStale(), this.refresh(AGAIN));
+    if (view === null) return;
     this.#view = view;
     redraw(this.#main, ...view.content);
     document.title = view.title === "Operations" ? view.title : `${view.title} · Operations`;
@@ -100,28 +111,44 @@ export class Router {
     this.#shown = pathname;
   }
 
-  /** Return the content of a view, or of the error that it ended with; null if there is nothing to show. */
+  /** Say that a view is loading where nothing else is on the screen; a bar at the top shows it in any case. */
+  #waitFor(signal) {
+    if (!signal.aborted && this.#main.childElementCount === 0) this.#main.append(element("p", "quiet", "Loading…"));
+  }
+
+  /** Return the content of a view, or of the error that it ended with; null or STALE if there is nothing to show. */
   async #load(path, query, signal, again) {
     for (const [pattern, view] of this.#views) {
       const found = pattern.exec(path);
       if (!found) continue;
       const page = { query, signal, path, go: (to, options) => this.go(to, options), again: () => this.start() };
       try {
-        return await view(page, ...found.slice(1).map(decodeURIComponent));
+        return await view(page, ...found.slice(1).map(decoded));
       } catch (error) {
         if (signal.aborted) return null;
         if (error.status === 401 || error.status === 403) return (this.#onRefused(error), null);
-        if (again && error.status !== 404) return null; // what is shown stays; the state of the connection says it
+        if (again && error.status !== 404) return STALE;
         return this.#failed(error);
       }
     }
-    return this.#failed(new Error("There is no such page."));
+    return this.#failed(noSuchPage());
   }
 
   #failed(error) {
     if (error.name !== "ApiError") reportError(error);
     const title = element("h1", "", error.status === 404 ? "Not found" : "This could not be loaded");
-    const again = button("Try again", () => this.start());
-    return { title: "Not loaded", content: [element("div", "title", title), element("p", "", error.message), again] };
+    const buttons = element("div", "buttons", button("Try again", () => this.start()));
+    if (location.search !== "") buttons.append(link(location.pathname, "Without filters", "button"));
+    return { title: "Not loaded", content: [element("div", "title", title, element("p", "", error.message)), buttons] };
   }
 }
+
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw noSuchPage();
+  }
+}
+
+const noSuchPage = () => new ApiError(404, "not_found", "There is no such page.");

@@ -3,7 +3,7 @@
 
 const BASE = "/api/v1/billing/operator";
 const TOKEN = "billing-operator-token";
-const PATIENCE = 120_000; // milliseconds that an answer may take: a dry run of many events takes its time
+const PATIENCE = { GET: 30_000, POST: 120_000 }; // milliseconds for an answer: a dry run of many events takes its time
 
 /** An answer other than 2xx, or none: `status` 0. */
 export class ApiError extends Error {
@@ -43,7 +43,7 @@ function asText(query) {
 async function request(method, path, body, signal) {
   const headers = { ...authorization(), Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  const ends = AbortSignal.timeout(PATIENCE);
+  const ends = AbortSignal.timeout(PATIENCE[method]);
   try {
     const response = await fetch(`${BASE}${path}`, {
       method,

@@ -40,6 +40,7 @@ function daysAgo(given) {
 
 /** Format a length of time in seconds by its largest unit: 7 ms, 1.2 s, 41 min, 3 h, 2 days. */
 export function lengthOf(seconds) {
+  if (seconds <= 0) return "0 ms"; // two clocks that differ may measure less than nothing
   if (seconds < 1) return `${NUMBER.format(Math.round(seconds * 1000))} ms`;
   if (seconds < 60) return `${NUMBER.format(seconds)} s`;
   if (seconds < 3600) return `${NUMBER.format(Math.floor(seconds / 60))} min`;
