@@ -180,6 +180,14 @@ class EventSelector(Protocol):
         """Return the dispatch ids of matching events by the provider's clock: the order in which they happened."""
         ...
 
+    async def fingerprint(self, dispatch_ids: Sequence[int]) -> str:
+        """Identify these events with their present ends, in short text, however many they are.
+
+        Another set of events has another fingerprint, and so have the same ones after any of them reached an end, or
+        left it. Attempts at an unfinished event change nothing.
+        """
+        ...
+
     async def plans(self, dispatch_ids: Collection[int]) -> Sequence[HeldPlan]:
         """Return the plans of the live subscriptions of all tenants to which these events belong, by code."""
         ...

@@ -9,6 +9,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import attrs
@@ -33,6 +34,10 @@ DRY_RUN_LIMIT: Final = 1000
 
 _LOOKED_EVERY: Final = 1.0
 """Seconds of a pause after which a replay looks whether it is to end."""
+
+
+_LAST_WRITE_SECONDS: Final = 1.0
+"""Longest time that a cancelled replay takes to record its end."""
 
 
 @attrs.frozen(kw_only=True)
@@ -209,6 +214,8 @@ class Replayer:
             begun: takes the number of the audit entry, which has the progress, once there is one. It can be canceled
                 there by any process; the replay ends before its next batch then.
 
+        If it is cancelled, the batch in progress is rolled back and the entry ends as interrupted.
+
         Raises: StoreUnavailableError; the audit entry then stays unfinished.
         """
         audit_id = await self._audits.begin(
@@ -218,14 +225,20 @@ class Replayer:
             begun(audit_id)
         report = ReplayReport(matched=len(numbers))
         started = time.monotonic()
-        for batch in self._split(numbers, request.rate):
-            if request.rate is not None:
-                await self._pause(audit_id, report, started + report.seen / request.rate - time.monotonic())
-            if await self._is_ended(audit_id, report):
-                report = attrs.evolve(report, interrupted=True)
-                break
-            report = await self._replay_batch(batch, report)
-            observe(report)
+        try:
+            for batch in self._split(numbers, request.rate):
+                if request.rate is not None:
+                    await self._pause(audit_id, report, started + report.seen / request.rate - time.monotonic())
+                if await self._is_ended(audit_id, report):
+                    report = attrs.evolve(report, interrupted=True)
+                    break
+                report = await self._replay_batch(batch, report)
+                observe(report)
+        except asyncio.CancelledError:
+            with suppress(StoreUnavailableError, TimeoutError):
+                async with asyncio.timeout(_LAST_WRITE_SECONDS):
+                    await self._audits.finish(audit_id, to_plain(attrs.evolve(report, interrupted=True)))
+            raise
         await self._audits.finish(audit_id, to_plain(report))
         return report
 

@@ -1,8 +1,7 @@
 """Filters over stored events, as operators give them."""
 
-import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 
 import attrs
@@ -45,11 +44,6 @@ class EventFilter:
     def matches_type(self, event_type: str) -> bool:
         """Tell whether one of the globs matches a type."""
         return not self.types or any(_as_pattern(glob).fullmatch(event_type) for glob in self.types)
-
-
-def fingerprint_of(dispatch_ids: Iterable[int]) -> str:
-    """Identify a set of events, so that those that were confirmed can be compared with those that match later."""
-    return hashlib.sha256(",".join(map(str, sorted(dispatch_ids))).encode()).hexdigest()[:16]
 
 
 def _as_pattern(glob: str) -> "re.Pattern[str]":

@@ -206,6 +206,30 @@ async def test_dead_events_are_replayed_after_a_dry_run(operated: Site, api: Api
     await check_audit(api, "replay", account.tenant_id)
 
 
+async def test_more_events_than_can_be_tried_are_replayed(operated: Site, api: Api, operate: Operating) -> None:
+    """Without a preview; the very events that were counted are confirmed."""
+    account, _dead = await contradicted(operated, api, "too-many")
+    opened = await operate("/ops/replay")
+    opened.connection_may_be_lost = True  # the refusal is an error on the console
+    page = opened.page
+
+    async def refuse(route: Route) -> None:
+        await route.fulfill(status=422, json={"status": 422, "code": "too_many_events", "detail": "Select fewer."})
+
+    await page.route(f"**{API}/replays/dry-run", refuse)
+    await page.get_by_role("searchbox").fill("tenant:too-many")
+    await page.get_by_role("button", name="Show what would change").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Replay 1 event")
+    await expect(page.get_by_text("These are too many to try")).to_be_visible()
+    await page.get_by_label("Why").fill(WHY)
+    await page.get_by_label("to confirm").fill("1")
+    async with page.expect_request(f"**{API}/replays") as sent:
+        await page.get_by_role("button", name="Replay 1 event").click()
+    assert len((await sent.value).post_data_json["fingerprint"]) == 64
+    await expect(page.locator("#replays tbody tr").first).to_contain_text("Done")
+    await check_audit(api, "replay", account.tenant_id)
+
+
 async def test_the_audit_log_names_what_why_and_who(operated: Site, api: Api, operate: Operating) -> None:
     """An entry of each kind is found by its action and by its operator."""
     account, _dead = await contradicted(operated, api, "audited")

@@ -159,10 +159,12 @@ async def test_a_hostile_tenant_stays_text(operated: Site, api: Api, operate: Op
     for path in (
         f"/ops/events/{event_id}",
         f"/ops/tenants/{account.customer_id}",
-        f"/ops/tenants?q={account.customer_id}",
+        "/ops/tenants",
     ):
         await page.goto(operated.base_url + path)
         await shown(page)
+        if path == "/ops/tenants":
+            await page.get_by_role("searchbox").fill(account.customer_id)
         await expect(page.locator("#content bdi").filter(has_text=text).first).to_be_visible()
         assert await page.locator("main :is(img, script, iframe)").count() == 0
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -1,5 +1,6 @@
 """The inbox as operators see it, and the log of their actions, in process."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC
@@ -35,6 +36,12 @@ class MemoryEventLog:
         """Return the numbers of the events that match a filter, in the order they happened."""
         found = sorted(self._matching(wanted), key=lambda row: (row.event.created_at, row.dispatch_id))
         return [row.dispatch_id for row in found][:limit]
+
+    async def fingerprint(self, dispatch_ids: Sequence[int]) -> str:
+        """Identify events with their ends."""
+        rows = (self._database.tables.dispatch[id_] for id_ in sorted(dispatch_ids))
+        marks = (f"{row.dispatch_id} {_end_of(row)}" for row in rows)
+        return hashlib.sha256("\n".join(marks).encode()).hexdigest()
 
     async def plans(self, dispatch_ids: Collection[int]) -> Sequence[HeldPlan]:
         """Return the plans of live subscriptions of the events' tenants, by code."""
@@ -129,6 +136,11 @@ class MemoryEventLog:
     def _matching(self, wanted: EventFilter) -> Sequence[Dispatch]:
         tables = self._database.tables
         return [row for row in tables.dispatch.values() if _matches(row, wanted, tables.owner(row))]
+
+
+def _end_of(row: Dispatch) -> str:
+    unfinished = row.disposition in (Disposition.DUE, Disposition.LEASED)
+    return f"{'' if unfinished else row.disposition.value} {row.finished_at}"
 
 
 def _group(row: Dispatch, by: TallyBy) -> str:

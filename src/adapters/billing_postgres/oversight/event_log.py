@@ -47,6 +47,12 @@ class PostgresEventLog:
             numbers.byteswap()
         return numbers
 
+    async def fingerprint(self, dispatch_ids: Sequence[int]) -> str:
+        """Identify events with their ends, by a digest that the database makes."""
+        (row,) = await self._statements.fetch("digest_events", list(dispatch_ids))
+        digest: bytes = row["digest"]
+        return digest.hex()
+
     async def plans(self, dispatch_ids: Collection[int]) -> Sequence[HeldPlan]:
         """Return the plans of live subscriptions of the events' tenants, by code."""
         found = await self._statements.fetch("list_plans_of_events", list(dispatch_ids))

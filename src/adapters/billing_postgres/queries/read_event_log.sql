@@ -27,6 +27,14 @@ WHERE :matching
 ORDER BY e.id DESC
 LIMIT $10;
 
+-- name: digest_events
+-- Args: $1 numbers of events. Returns: a digest of them with their ends; while one is not at its end, attempts at it change nothing.
+SELECT sha256(convert_to(coalesce(string_agg(
+    concat_ws(' ', d.event, CASE WHEN d.status NOT IN ('due', 'leased') THEN d.status END, extract(epoch FROM d.finished_at)),
+    E'\n' ORDER BY d.event), ''), 'UTF8')) AS digest
+FROM stripe_event_dispatch AS d
+WHERE d.event = ANY ($1::bigint[]);
+
 -- name: select_events
 -- Args: as for `matching`, $9 limit (null: all). Returns: their numbers in the order they happened, eight bytes for each in
 -- one value: millions of rows would need a cursor, which behind a pooler outlives its transaction.

@@ -52,6 +52,22 @@ class EventSelectorContract(Suite):
     A binding provides `selector`, and `inbox`, `queue` and `unit_of_work` on the same data, all empty.
     """
 
+    async def test_a_fingerprint_stands_for_events_and_their_ends(
+        self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, selector: EventSelector
+    ) -> None:
+        """However they are ordered; not for others, nor for the same ones once one of them has come to another end."""
+        first, second, dead = await store_three(inbox, queue, unit_of_work)
+        seen = await selector.fingerprint([first, second, dead])
+        assert await selector.fingerprint([dead, second, first]) == seen
+        assert len({seen, await selector.fingerprint([first, dead]), await selector.fingerprint([])}) == 3
+        waiting = await claimed(inbox, provider_event("evt_4"))
+        due = await selector.fingerprint([first, waiting.dispatch_id])
+        assert await queue.retry(waiting, after=timedelta(0), reason="transient", error="boom")
+        assert await selector.fingerprint([first, waiting.dispatch_id]) == due
+        (again,) = await queue.claim(limit=1, lease=timedelta(minutes=1))
+        await queue.bury(again, reason="bug", error="boom")
+        assert await selector.fingerprint([first, waiting.dispatch_id]) != due
+
     async def test_the_selection_is_in_the_order_in_which_things_happened(
         self, inbox: EventInbox, selector: EventSelector
     ) -> None:

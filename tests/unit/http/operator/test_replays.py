@@ -141,6 +141,30 @@ class TestReplay:
         again = await desk.post("/replays/dry-run", {"filter": DEAD})
         await desk.post("/replays", {**body, "fingerprint": again["fingerprint"]}, status=202)
 
+    async def test_events_that_changed_since_are_not_replayed(self, desk: Desk) -> None:
+        """They are the same, but no more what the operator saw."""
+        await bury(desk, "evt_1")
+        body = {"filter": {"ids": ["evt_1"]}, "confirm": 1, "why": "a test"}
+        seen = await desk.post("/replays/dry-run", {"filter": body["filter"]})
+        await ended(desk, (await desk.post("/replays", body, status=202))["audit_id"])
+        status, problem = await desk.send("POST", "/replays", {**body, "fingerprint": seen["fingerprint"]})
+        assert (status, problem["code"]) == (409, "selection_changed")
+
+    async def test_more_than_a_dry_run_may_try_have_a_fingerprint(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is the one of a dry run, and the number is up to that of a replay."""
+        await bury(desk, "evt_1")
+        tried = await desk.post("/replays/dry-run", {"filter": DEAD})
+        monkeypatch.setattr("billing_app.http.operator.replays.DRY_RUN_LIMIT", 0)
+        seen = await desk.post("/replays/selection", {"filter": DEAD})
+        assert (seen["matched"], seen["fingerprint"]) == (1, tried["fingerprint"])
+        body = {"filter": seen["filter"], "confirm": 1, "fingerprint": seen["fingerprint"], "why": "a test"}
+        await ended(desk, (await desk.post("/replays", body, status=202))["audit_id"])
+        monkeypatch.setattr("billing_app.http.operator.replays.MOST_REPLAYED", 0)
+        status, problem = await desk.send("POST", "/replays/selection", {"filter": {"statuses": ["applied"]}})
+        assert (status, problem["code"]) == (422, "too_many_events")
+
     @pytest.mark.parametrize("rate", [0, 0.01, -1, "fast", True])
     async def test_a_bad_rate_is_refused(self, desk: Desk, rate: object) -> None:
         """Before anything begins."""
@@ -239,6 +263,31 @@ class TestReplay:
         (audit,) = await desk.audits()
         assert audit.result is not None
         assert audit.result["interrupted"] is True
+
+    async def test_a_batch_that_is_cut_off_ends_as_interrupted(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+    ) -> None:
+        """A server that stops waits for it only so long; its counts are those of the batches before it."""
+        monkeypatch.setattr("billing_app.http.operator.jobs._UNWINDING", 0.01)
+        for number in range(2):
+            await bury(desk, f"evt_{number}", subscription_id=f"sub_{number}")
+        batches, process, stuck = desk.world.container.batches(), desk.world.container.batches().process, 0
+
+        async def process_one(claims: Any) -> Any:
+            nonlocal stuck
+            if desk.published:
+                stuck += 1
+                await asyncio.Event().wait()
+            return await process(claims)
+
+        monkeypatch.setattr(batches, "process", process_one)
+        body = {"filter": DEAD, "confirm": 2, "why": "a test", "rate": 1}
+        begun = await desk.post("/replays", body, status=202)
+        await eventually(lambda: stuck == 1)
+        await desk.world.container.replay_jobs().close()
+        shown = await desk.get(f"/replays/{begun['audit_id']}")
+        assert (shown["state"], shown["seen"], shown["matched"]) == ("interrupted", 1, 2)
+        assert shown["finished_at"] is not None
 
 
 def test_a_replay_without_a_sign_of_life_is_lost() -> None:

@@ -36,10 +36,28 @@ class TestTenants:
         assert [row["customer_id"] for row in page["customers"]] == ["cus_1", "cus_2"]
         rest = await desk.get(f"/tenants?limit=2&after={page['next_after']}")
         assert ([row["customer_id"] for row in rest["customers"]], rest["next_after"]) == (["cus_3"], None)
-        found = await desk.get("/tenants?search=ann@acme.example")
+        found = await desk.post("/tenants/search", {"text": "ann@acme.example"})
         assert [row["tenant_id"] for row in found["customers"]] == [ACME]
         assert "@" not in str(found)
         assert [row["customer_id"] for row in (await desk.get("/tenants?linked=false"))["customers"]] == ["cus_3"]
+
+    async def test_an_email_address_is_in_no_address(self, desk: Desk) -> None:
+        """Proxies log those, and browsers keep them: it is refused there, and searched for in a body."""
+        status, problem = await desk.send("GET", "/tenants?search=ann@acme.example")
+        assert (status, problem["code"]) == (400, "email_in_address")
+        assert "POST" in problem["detail"]
+
+    async def test_a_search_in_a_body_has_pages_and_filters(self, desk: Desk) -> None:
+        """As the list has."""
+        rows = [customer("cus_1"), customer("cus_2", GLOBEX), customer("cus_3", None)]
+        await save(desk.world.repository, Changes(customers=rows), tenants=(ACME, GLOBEX))
+        page = await desk.post("/tenants/search", {"text": "cus_", "limit": 1, "linked": True})
+        assert ([row["customer_id"] for row in page["customers"]], page["next_after"]) == (["cus_1"], "cus_1")
+        rest = await desk.post("/tenants/search", {"text": "cus_", "after": "cus_1", "linked": True})
+        assert [row["customer_id"] for row in rest["customers"]] == ["cus_2"]
+        for bad in ({"text": ""}, {"text": "x" * 256}, {"text": "a", "limit": 201}, {"text": "a", "limit": 0}, {}):
+            status, problem = await desk.send("POST", "/tenants/search", bad)
+            assert (status, problem["code"]) == (400, "bad_request")
 
     @pytest.mark.parametrize("name", [ACME, CUSTOMER, known.SUBSCRIPTION.subscription_id, known.PAID.invoice_id])
     async def test_a_tenant_is_found_by_any_of_its_objects(self, story: Desk, name: str) -> None:

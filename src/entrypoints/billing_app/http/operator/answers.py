@@ -269,14 +269,14 @@ class RevealedBodyAnswer:
 
 
 @attrs.frozen(kw_only=True)
-class IgnorableAnswer:
-    """The events that ignoring would concern. Nothing was changed."""
+class SelectionAnswer:
+    """The events that an action would concern. Nothing was changed."""
 
     as_of: datetime
     filter: EventFilterAnswer
     matched: int
     fingerprint: str
-    """Stands for the events that match. Send it with the request that was confirmed."""
+    """Stands for the events that match, as they are. Send it with the request that was confirmed."""
 
 
 @attrs.frozen(kw_only=True)

@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 import attrs
 
 from billing_app.http.operations.problems import Problem
+from billing_app.http.operator.parameters import DEFAULT_LIMIT
 from billing_core.events import Disposition
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import CustomerId, EventId, TenantId
@@ -85,6 +86,19 @@ def filter_of(body: FilterBody) -> EventFilter:
     if not wanted.describe():
         raise Problem(400, "bad_request", "filter must have at least one condition.")
     return wanted
+
+
+@attrs.frozen(kw_only=True)
+class SearchBody:
+    """A search for customers. It may be an e-mail address, which must not stand in the address of a request."""
+
+    text: str
+    """Begins the id of a tenant or a customer, or is an e-mail address."""
+    linked: bool | None = None
+    """Whether they have a tenant; null: both."""
+    after: str | None = None
+    """The page starts after this id."""
+    limit: int = DEFAULT_LIMIT
 
 
 @attrs.frozen(kw_only=True)

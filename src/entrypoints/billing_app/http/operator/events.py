@@ -14,9 +14,9 @@ from billing_app.http.operator.answers import (
     BodyAnswer,
     EventCountsAnswer,
     EventDetailsAnswer,
-    IgnorableAnswer,
     IgnoredAnswer,
     RevealedBodyAnswer,
+    SelectionAnswer,
     StoredEventsAnswer,
     attempt_answers,
     event_answer,
@@ -24,12 +24,20 @@ from billing_app.http.operator.answers import (
     group_of,
     message_answer,
 )
-from billing_app.http.operator.bodies import IgnoreBody, IgnoreWanted, ReplayBody, WhyBody, filter_of, why_of
+from billing_app.http.operator.bodies import (
+    IgnoreBody,
+    IgnoreWanted,
+    ReplayBody,
+    ReplayWanted,
+    WhyBody,
+    filter_of,
+    why_of,
+)
 from billing_app.http.operator.calling import OperatorCall
 from billing_app.http.operator.parameters import GROUPS
 from billing_core.events import Disposition
 from billing_core.inbox.ports import EventSelector
-from billing_core.inbox.selection import EventFilter, fingerprint_of
+from billing_core.inbox.selection import EventFilter
 from billing_core.model import EventId
 from billing_core.oversight.event_details import find_by_id, find_by_number, read_details
 from billing_core.oversight.ignoring import ignore_events
@@ -100,12 +108,20 @@ async def reveal_body(call: OperatorCall[WhyBody]) -> RevealedBodyAnswer:
         raise Problem(422, "body_unreadable", "The body of this event is not JSON.") from None
 
 
-async def try_ignore(call: OperatorCall[IgnoreWanted]) -> IgnorableAnswer:
+async def try_ignore(call: OperatorCall[IgnoreWanted]) -> SelectionAnswer:
     """Answer which events ignoring would concern."""
+    return await selection(call, most=MOST_IGNORED)
+
+
+async def selection(call: OperatorCall[IgnoreWanted] | OperatorCall[ReplayWanted], *, most: int) -> SelectionAnswer:
+    """Return the events that a filter selects, for a confirmation. Raises Problem (422) if they are too many."""
     wanted = ended_filter(filter_of(call.body.filter), call.now)
-    numbers = await _select(call.tools.events, wanted, most=MOST_IGNORED)
-    return IgnorableAnswer(
-        as_of=call.now, filter=filter_answer(wanted), matched=len(numbers), fingerprint=fingerprint_of(numbers)
+    numbers = await _select(call.tools.events, wanted, most=most)
+    return SelectionAnswer(
+        as_of=call.now,
+        filter=filter_answer(wanted),
+        matched=len(numbers),
+        fingerprint=await call.tools.events.fingerprint(numbers),
     )
 
 
@@ -138,8 +154,11 @@ async def confirmed_numbers(
     there are none.
     """
     numbers = await _select(events, wanted, most=most)
-    if len(numbers) != seen.confirm or seen.fingerprint not in (None, fingerprint_of(numbers)):
-        detail = f"{len(numbers)} events match now, and not those that were confirmed. Look at them again."
+    same = len(numbers) == seen.confirm
+    if same and seen.fingerprint is not None:
+        same = await events.fingerprint(numbers) == seen.fingerprint
+    if not same:
+        detail = f"{len(numbers)} events match now: others than were confirmed, or changed since. Look at them again."
         raise Problem(409, "selection_changed", detail, matched=len(numbers))
     if not numbers:
         raise Problem(404, "not_found", "No stored event matches.")

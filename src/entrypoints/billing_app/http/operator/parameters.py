@@ -61,7 +61,7 @@ PARAMETERS: Final[Mapping[str, Json]] = {
         parameter("action", "query", "Only entries of this action.", _text()),
         parameter("actor", "query", "Only entries of this operator.", _text()),
         parameter("about", "query", "A customer, a subscription or a tenant.", _text()),
-        parameter("search", "query", "Begins the id of a tenant or a customer, or is an e-mail address.", _text()),
+        parameter("search", "query", "Begins the id of a tenant or a customer.", _text()),
         parameter("after", "query", "The page starts after this id.", _text()),
         parameter("linked", "query", "Whether they have a tenant.", {"type": "string", "enum": ["true", "false"]}),
         parameter(

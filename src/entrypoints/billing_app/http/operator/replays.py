@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final, cast
 import attrs
 
 from billing_app.http.operations.problems import Problem
-from billing_app.http.operator.answers import filter_answer
+from billing_app.http.operator.answers import SelectionAnswer, filter_answer
 from billing_app.http.operator.bodies import ReplayBody, ReplayWanted, WhyBody, filter_of, why_of
 from billing_app.http.operator.calling import OperatorCall
-from billing_app.http.operator.events import confirmed_numbers, ended_filter
+from billing_app.http.operator.events import confirmed_numbers, ended_filter, selection
 from billing_app.http.operator.recording import recorded
 from billing_app.http.operator.replay_answers import (
     AccessChange,
@@ -27,7 +27,6 @@ from billing_app.http.operator.tenant_answers import difference_answers, planned
 from billing_core.events import Disposition, Outcome
 from billing_core.inbox.ports import HeldPlan
 from billing_core.inbox.replay import ACTION, DRY_RUN_LIMIT, DryRunReport, ReplayRequest
-from billing_core.inbox.selection import fingerprint_of
 from billing_core.model import TenantId
 from billing_core.oversight.inspection import Audit
 from billing_core.payloads import access_section
@@ -57,7 +56,7 @@ async def try_replay(call: OperatorCall[ReplayWanted]) -> DryRunAnswer:
         as_of=call.now,
         filter=filter_answer(wanted),
         matched=len(numbers),
-        fingerprint=fingerprint_of(numbers),
+        fingerprint=await call.tools.events.fingerprint(numbers),
         counts=counts_of(found.report),
         access_changes=sum(tenant.access.changes for tenant in tenants),
         lost_plans=tuple(
@@ -69,6 +68,11 @@ async def try_replay(call: OperatorCall[ReplayWanted]) -> DryRunAnswer:
             ReplayFailure(event_id=each.event_id, reason=each.reason, error=each.error) for each in found.failures
         ),
     )
+
+
+async def select_events(call: OperatorCall[ReplayWanted]) -> SelectionAnswer:
+    """Answer which events a replay would process, for one that is larger than a dry run may be."""
+    return await selection(call, most=MOST_REPLAYED)
 
 
 async def start_replay(call: OperatorCall[ReplayBody]) -> ReplayAnswer:

@@ -108,7 +108,7 @@ ROUTES: Final[tuple[OperatorRoute, ...]] = (
         summary="Show how many events ignoring would concern. Nothing is changed.",
         handle=events.try_ignore,
         body=bodies.IgnoreWanted,
-        answer=answers.IgnorableAnswer,
+        answer=answers.SelectionAnswer,
     ),
     OperatorRoute(
         path=f"{BASE}/events/{{event}}",
@@ -134,6 +134,15 @@ ROUTES: Final[tuple[OperatorRoute, ...]] = (
         handle=replays.try_replay,
         body=bodies.ReplayWanted,
         answer=replay_answers.DryRunAnswer,
+    ),
+    OperatorRoute(
+        method="POST",
+        path=f"{BASE}/replays/selection",
+        operation_id="selectReplay",
+        summary="How many events a replay would process, and their fingerprint: for more than a dry run may try.",
+        handle=replays.select_events,
+        body=bodies.ReplayWanted,
+        answer=answers.SelectionAnswer,
     ),
     OperatorRoute(
         method="POST",
@@ -171,11 +180,20 @@ ROUTES: Final[tuple[OperatorRoute, ...]] = (
     ),
     OperatorRoute(
         path=f"{BASE}/tenants",
-        operation_id="searchTenants",
+        operation_id="listTenants",
         summary="Customers by id, with their tenants, what they have, what waits and what is dead.",
         handle=tenants.list_tenants,
         answer=tenant_answers.CustomersAnswer,
         query=("search", "linked", "after", "limit"),
+    ),
+    OperatorRoute(
+        method="POST",
+        path=f"{BASE}/tenants/search",
+        operation_id="searchTenants",
+        summary="The same by a text that may be an e-mail address: addresses of requests are logged, bodies are not.",
+        handle=tenants.search_tenants,
+        body=bodies.SearchBody,
+        answer=tenant_answers.CustomersAnswer,
     ),
     OperatorRoute(
         path=f"{BASE}/tenants/{{tenant}}",

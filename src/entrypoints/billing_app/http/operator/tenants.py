@@ -4,7 +4,9 @@ from typing import Final
 
 from billing_app.dashboard import dashboard_url
 from billing_app.http.operations.problems import Problem
+from billing_app.http.operator.bodies import SearchBody
 from billing_app.http.operator.calling import OperatorCall
+from billing_app.http.operator.parameters import LONGEST, MAX_LIMIT
 from billing_app.http.operator.tenant_answers import (
     AttentionAnswer,
     CustomersAnswer,
@@ -32,13 +34,37 @@ _ANY: Final = "any"
 
 async def list_tenants(call: OperatorCall[None]) -> CustomersAnswer:
     """Answer a page of customers with their tenants."""
-    limit, linked = call.query.limit, call.query.word("linked", ("true", "false"), _ANY)
-    found = await call.tools.state_upkeep.customers(
+    linked, search = call.query.word("linked", ("true", "false"), _ANY), call.query.text("search")
+    if search is not None and "@" in search:
+        detail = "Addresses of requests are logged: search for an e-mail address by POST /tenants/search."
+        raise Problem(400, "email_in_address", detail)
+    return await _customers(
+        call,
         linked=None if linked == _ANY else linked == "true",
-        search=call.query.text("search"),
-        after=call.query.text("after") or "",
-        limit=limit,
+        search=search,
+        after=call.query.text("after"),
+        limit=call.query.limit,
     )
+
+
+async def search_tenants(call: OperatorCall[SearchBody]) -> CustomersAnswer:
+    """Answer a page of customers that a text finds."""
+    body = call.body
+    if not 1 <= body.limit <= MAX_LIMIT or not 0 < len(body.text) <= LONGEST:
+        detail = f"text must have 1 to {LONGEST} characters, and limit must be between 1 and {MAX_LIMIT}."
+        raise Problem(400, "bad_request", detail)
+    return await _customers(call, linked=body.linked, search=body.text, after=body.after, limit=body.limit)
+
+
+async def _customers(
+    call: OperatorCall[None] | OperatorCall[SearchBody],
+    *,
+    linked: bool | None,
+    search: str | None,
+    after: str | None,
+    limit: int,
+) -> CustomersAnswer:
+    found = await call.tools.state_upkeep.customers(linked=linked, search=search, after=after or "", limit=limit)
     return CustomersAnswer(
         customers=tuple(map(customer_answer, found)),
         next_after=found[-1].customer_id if len(found) == limit else None,

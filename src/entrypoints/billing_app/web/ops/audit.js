@@ -98,11 +98,10 @@ function part(name, value) {
 function resultOf({ result, finished_at }) {
   if (result === null) return quiet(finished_at === null ? "not finished" : "");
   const numbers = Object.entries(result).filter(([, value]) => typeof value === "number" && value > 0);
-  if (numbers.length === 0) return quiet("done");
-  return numbers
-    .slice(0, MOST_NUMBERS)
-    .map(([name, value]) => `${count(value)} ${counted(name, value)}`)
-    .join(", ");
+  const ends = result.refused ? [`refused: ${result.refused}`] : result.interrupted ? ["interrupted"] : [];
+  const said = numbers.slice(0, MOST_NUMBERS).map(([name, value]) => `${count(value)} ${counted(name, value)}`);
+  const words = [...ends, ...said].join(", ");
+  return words === "" ? quiet("done") : element("span", ends.length > 0 ? "late" : "", words);
 }
 
 /** Return the name of a number: 1 message, 2 messages, 3 reprocessed events. */

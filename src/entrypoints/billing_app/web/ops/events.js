@@ -4,7 +4,7 @@ import { element } from "../dom.js";
 import { count } from "../format.js";
 import { offerToIgnore } from "./actions.js";
 import { countAgain, countsOf } from "./counting.js";
-import { asQuery, eventFilters, filterOf, withQuery } from "./filters.js";
+import { asQuery, eventFilters, faultOf, filterOf, withQuery } from "./filters.js";
 import { button, clockTime, code, eventPath, link, plural, quiet, row, state, table, tenantLink } from "./parts.js";
 import { get } from "./session.js";
 
@@ -57,6 +57,8 @@ export function outcome({ outcome, error, sequence }) {
 }
 
 export async function eventsView(page) {
+  const fault = faultOf(page.query.get("q") ?? "");
+  if (fault !== "") return { title: "Events", content: [element("h1", "", "Events"), faulty(page, fault)] };
   const filter = filterOf(page.query);
   const [before, status, reason] = ["before", "status", "reason"].map((name) => page.query.get(name));
   const [{ events, next_before, as_of }, counts] = await Promise.all([
@@ -74,6 +76,9 @@ export async function eventsView(page) {
   );
   return { title: "Events", content: [heading, list], live: (name) => before === null && CHANGES.includes(name) };
 }
+
+/** Return the filters with the reason why they find nothing. */
+export const faulty = (page, fault) => element("div", "", eventFilters(page), element("p", "bad", fault));
 
 const CHANGES = ["event", "overflow", "counts"];
 

@@ -22,6 +22,7 @@ export const DEFAULT_SINCE = "24h";
 const TYPING = 300; // milliseconds after the last key before a search begins
 const LENGTHS = { m: 60_000, h: 3_600_000, d: 86_400_000 };
 const WORD = /^(event|tenant|customer|type):(.+)$/;
+const EMAIL = /^[^@\s]+@[^@\s]+\.[^@\s]+$/;
 const TYPE = /[*?]|^[a-z0-9_]+(\.[a-z0-9_]+)+$/;
 
 /**
@@ -32,8 +33,7 @@ const TYPE = /[*?]|^[a-z0-9_]+(\.[a-z0-9_]+)+$/;
  */
 export function filterOf(query) {
   const filter = { ids: [], types: [], tenant: null, customer: null, statuses: [], reasons: [], since: null };
-  for (const word of (query.get("q") ?? "").split(/\s+/).filter(Boolean)) {
-    const [kind, text] = WORD.exec(word)?.slice(1) ?? [kindOf(word), word];
+  for (const [kind, text] of wordsOf(query.get("q") ?? "")) {
     if (kind === "event") filter.ids.push(text);
     else if (kind === "type") filter.types.push(text);
     else filter[kind] = text;
@@ -44,6 +44,25 @@ export function filterOf(query) {
   const since = query.get("since") ?? DEFAULT_SINCE;
   filter.since = since === "all" ? null : since;
   return filter;
+}
+
+/** Return why a search cannot be carried out, as a sentence; "" if it can. */
+export function faultOf(text) {
+  const words = wordsOf(text);
+  if (words.some(([kind, word]) => kind === "tenant" && EMAIL.test(word))) {
+    return "Events are not found by an e-mail address. Find the tenant by it on the page Tenants.";
+  }
+  for (const kind of ["tenant", "customer"]) {
+    const named = [...new Set(words.filter(([each]) => each === kind).map(([, word]) => word))];
+    if (named.length > 1) return `A search takes one ${kind}, and these are ${named.length}: ${named.join(", ")}.`;
+  }
+  return "";
+}
+
+/** Return [kind, word] for each word of a search. */
+function wordsOf(text) {
+  const words = text.split(/\s+/).filter(Boolean);
+  return words.map((word) => WORD.exec(word)?.slice(1) ?? [kindOf(word), word]);
 }
 
 function kindOf(word) {
@@ -82,23 +101,35 @@ export function withQuery(query, changes) {
 
 /** Create the search field. It searches when typing pauses, and at once with Enter. */
 export function searchField(page, title, placeholder) {
+  const before = page.query.get("q") ?? "";
+  const search = (text, input) => {
+    const email = EMAIL.test(text); // it would be in the address, and in the log of requests
+    input.setCustomValidity(email ? faultOf(text) : "");
+    if (email) input.reportValidity();
+    else go(text);
+  };
+  const go = (text) => page.go(`${page.path}${withQuery(page.query, { q: text })}`, { replace: true });
+  return typedField("q", page, { title, placeholder, before, search });
+}
+
+/** Create a search field that calls `search` when its text is not the one of `before` any more. */
+export function typedField(name, page, { title, placeholder, before, search }) {
   const input = element("input", "");
-  Object.assign(input, { type: "search", name: "q", placeholder, value: page.query.get("q") ?? "", ariaLabel: title });
+  Object.assign(input, { type: "search", name, placeholder, value: before, ariaLabel: title });
   input.setAttribute("aria-label", title);
   input.autocomplete = "off";
   input.spellcheck = false;
   let timer;
-  const search = () => {
+  const begin = () => {
     clearTimeout(timer);
     const text = input.value.trim();
-    if (text === (page.query.get("q") ?? "") || page.signal.aborted) return;
-    page.go(`${page.path}${withQuery(page.query, { q: text })}`, { replace: true });
+    if (text !== before && !page.signal.aborted) search(text, input);
   };
   input.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(search, TYPING);
+    timer = setTimeout(begin, TYPING);
   });
-  input.addEventListener("keydown", (event) => event.key === "Enter" && search());
+  input.addEventListener("keydown", (event) => event.key === "Enter" && begin());
   return input;
 }
 

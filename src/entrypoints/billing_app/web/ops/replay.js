@@ -4,7 +4,7 @@ import { element, foreign } from "../dom.js";
 import { count } from "../format.js";
 import { differences } from "./changes.js";
 import { check, confirmed, labeled, numberField, valuesOf, whyField } from "./dialog.js";
-import { DEFAULT_SINCE, SINCE, STATUSES, asBody, filterOf } from "./filters.js";
+import { DEFAULT_SINCE, SINCE, STATUSES, asBody, faultOf, filterOf } from "./filters.js";
 import { button, choice, code, eventPath, link, plural, quiet, row, section, select, state, table } from "./parts.js";
 import { tenantLink } from "./parts.js";
 import { earlierReplays } from "./replays.js";
@@ -20,19 +20,34 @@ const RATES = [
 ];
 
 export async function replayView(page) {
-  const chosen = page.query.size > 0;
-  const found = chosen ? await post("/replays/dry-run", { filter: asBody(filterOf(page.query)) }, page.signal) : null;
+  const fault = faultOf(page.query.get("q") ?? "");
+  const found = page.query.size > 0 && fault === "" ? await tried(page) : null;
   const events = found && `${count(found.matched)} ${plural(found.matched, "event")}`;
   const title = element("h1", "", found === null ? "Replay events" : `Replay ${events}`);
-  const text =
-    found === null
-      ? "Choose events. You see what would change before anything does."
-      : `Nothing has been changed. This is what would happen, tried and rolled back at ${moment(found.as_of)}.`;
-  const content = [element("div", "title", title, element("p", "", text)), chooser(page)];
-  if (found !== null && found.matched === 0) content.push(element("p", "empty", "No event matches these filters."));
+  const content = [element("div", "title", title, element("p", "", introduction(found))), chooser(page)];
+  if (fault !== "") content.push(element("p", "bad", fault));
+  else if (found !== null && found.matched === 0) content.push(element("p", "empty", "No event matches these filters."));
   else if (found !== null) content.push(split(page, found, events));
   content.push(await earlierReplays(page));
   return { title: "Replay", content };
+}
+
+/** Return the dry run of a replay, or only its selection where the events are too many for one. */
+async function tried(page) {
+  const body = { filter: asBody(filterOf(page.query)) };
+  try {
+    return await post("/replays/dry-run", body, page.signal);
+  } catch (error) {
+    if (error.code !== "too_many_events") throw error;
+    return { ...(await post("/replays/selection", body, page.signal)), counts: null, lost_plans: [] };
+  }
+}
+
+function introduction(found) {
+  if (found === null) return "Choose events. You see what would change before anything does.";
+  const { as_of, counts } = found;
+  if (counts !== null) return `Nothing has been changed. This is what would happen, tried and rolled back at ${moment(as_of)}.`;
+  return "Nothing has been changed. These are too many to try: choose fewer to see what would change.";
 }
 
 /** Create the form that chooses events. It changes nothing but the address. */
@@ -65,6 +80,7 @@ function chooser(page) {
 }
 
 function split(page, found, events) {
+  if (found.counts === null) return confirmation(page, found, events);
   const main = element("div", "", verdicts(found), whatWouldChange(found));
   return element("div", "split", main, confirmation(page, found, events));
 }
@@ -183,11 +199,13 @@ function accessChange({ before, after, changes }) {
 
 // --- confirmation ----------------------------------------------------------------------------------------------------
 
+const AFTERWARDS = "The result may differ from this preview if new events arrive first.";
+
 function confirmation(page, found, events) {
   const rate = select("At most", RATES, RATES[0][0]);
   rate.name = "rate";
   rate.removeAttribute("aria-label");
-  const messages = `${count(found.counts.messages)} ${plural(found.counts.messages, "message")}.`;
+  const messages = found.counts === null ? "" : `${count(found.counts.messages)} ${plural(found.counts.messages, "message")}. `;
   const submit = element("button", "primary", `Replay ${events}`);
   submit.type = "submit";
   const problem = element("p", "bad");
@@ -200,12 +218,12 @@ function confirmation(page, found, events) {
     heading,
     whyField(),
     labeled(rate, "At most"),
-    check("notify", "Notify tenants", { checked: true, hint: `${messages} Off: state is updated without messages.` }),
+    check("notify", "Notify tenants", { checked: true, hint: `${messages}Off: state is updated without messages.` }),
     ...lostPlans(found),
     numberField(found.matched),
     submit,
     problem,
-    element("p", "quiet", "The result may differ from this preview if new events arrive first."),
+    ...(found.counts === null ? [] : [element("p", "quiet", AFTERWARDS)]),
   );
   form.setAttribute("aria-labelledby", heading.id);
   const ready = () =>

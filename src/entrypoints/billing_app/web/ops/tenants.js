@@ -3,9 +3,9 @@
 import { element } from "../dom.js";
 import { count } from "../format.js";
 import { offerToLink } from "./actions.js";
-import { chooser, filterForm, searchField, withQuery } from "./filters.js";
+import { filterForm, typedField, withQuery } from "./filters.js";
 import { button, choice, code, link, quiet, row, table, tenantLink } from "./parts.js";
-import { get } from "./session.js";
+import { get, post } from "./session.js";
 import { accessState } from "./words.js";
 
 const PAGE = 50;
@@ -23,11 +23,15 @@ const COLUMNS = [
   ["Dead events", "number skip-small"],
 ];
 
+let sought = ""; // kept here and not in the address: it may be an e-mail address, and addresses are logged
+
+/** Forget what was searched for: another operator may sign in. */
+export function forgetSearch() {
+  sought = "";
+}
+
 export async function tenantsView(page) {
-  const { query } = page;
-  const [search, linked, after] = ["q", "linked", "after"].map((name) => query.get(name));
-  const asked = { search, linked, after, limit: PAGE };
-  const { customers, next_after } = await get("/tenants", asked, page.signal);
+  const { customers, next_after } = await find(page);
   const linkOne = button("Link a customer…", () => offerToLink({}, page.again));
   const title = element("div", "title", element("h1", "", "Tenants"), element("div", "buttons", linkOne));
   const found =
@@ -40,11 +44,30 @@ export async function tenantsView(page) {
   return { title: "Tenants", content: [title, element("div", "", filters(page), found, foot(page, next_after))] };
 }
 
+function find(page) {
+  const [linked, after] = ["linked", "after"].map((name) => page.query.get(name));
+  if (sought === "") return get("/tenants", { linked, after, limit: PAGE }, page.signal);
+  const asked = { text: sought, linked: linked === null ? null : linked === "true", after, limit: PAGE };
+  return post("/tenants/search", asked, page.signal);
+}
+
 function filters(page) {
-  return filterForm(
-    searchField(page, "Search tenants", "Beginning of a tenant or customer, or an e-mail address"),
-    choice("linked", "Link", LINKED, page.query.get("linked") ?? "", chooser(page, "linked", "")),
-  );
+  const show = (linked) => page.go(`${page.path}${withQuery(page.query, { linked })}`, { replace: true });
+  const search = (text) => {
+    sought = text;
+    show(page.query.get("linked"));
+  };
+  const input = typedField("search", page, {
+    title: "Search tenants",
+    placeholder: "Beginning of a tenant or customer, or an e-mail address",
+    before: sought,
+    search,
+  });
+  const choose = (linked) => {
+    sought = input.value.trim();
+    show(linked);
+  };
+  return filterForm(input, choice("linked", "Link", LINKED, page.query.get("linked") ?? "", choose));
 }
 
 function customerRow(page, each) {
