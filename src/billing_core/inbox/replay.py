@@ -35,7 +35,6 @@ DRY_RUN_LIMIT: Final = 1000
 _LOOKED_EVERY: Final = 1.0
 """Seconds of a pause after which a replay looks whether it is to end."""
 
-
 _LAST_WRITE_SECONDS: Final = 1.0
 """Longest time that a cancelled replay takes to record its end."""
 

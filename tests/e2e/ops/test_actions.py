@@ -244,3 +244,28 @@ async def test_the_audit_log_names_what_why_and_who(operated: Site, api: Api, op
     await expect(entry).to_contain_text("Ignore")
     await expect(entry).to_contain_text(WHY)
     await expect(entry).to_contain_text(OPERATOR)
+
+
+async def test_an_action_without_an_answer_is_not_called_a_failure(
+    operated: Site, api: Api, operate: Operating
+) -> None:
+    """The network broke after the request: it was carried out, and the page says that this is possible."""
+    _account, dead = await contradicted(operated, api, "unanswered")
+    opened = await operate(f"/ops/events/{dead}")
+    opened.connection_may_be_lost = True
+    page = opened.page
+
+    async def swallow(route: Route) -> None:
+        await route.fetch()
+        await route.abort()
+
+    await page.route(f"**{API}/ignore", swallow)
+    await page.get_by_role("button", name="Ignore…").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_label("Why").fill(WHY)
+    await dialog.get_by_label("to confirm").fill("1")
+    await dialog.get_by_role("button", name="Ignore 1 event").click()
+    await expect(dialog.get_by_role("alert")).to_contain_text("look at the audit log before you try again")
+    await expect(dialog.get_by_label("Why")).to_have_value(WHY)
+    await api.event(dead, status="ignored")
+    await check_audit(api, "ignore", dead)

@@ -293,3 +293,23 @@ async def test_an_email_address_is_in_no_address(operated: Site, operate: Operat
     await page.get_by_label("Token").fill(operators_token())
     await page.keyboard.press("Enter")
     await expect(search).to_have_value("")
+
+
+async def test_without_a_stream_the_page_still_loads_what_is_new(operated: Site, operate: Operating) -> None:
+    """A proxy may let everything through but streams; it is not called live then."""
+    account = operated.account("unstreamed")
+    first = await account.subscribe(seats=1)
+    opened = await operate("/ops/events?q=tenant:unstreamed")
+    opened.connection_may_be_lost = True
+    page = opened.page
+    await expect(row(page, first)).to_be_visible()
+
+    async def cut(route: Route) -> None:
+        await route.abort()
+
+    await page.route(f"**{API}/live", cut)
+    await page.evaluate("dispatchEvent(new Event('offline'))")
+    await expect(page.locator("#connection")).to_contain_text("Not live, as of")
+    second = await account.subscribe(seats=2)
+    await expect(row(page, second)).to_be_visible()
+    await expect(page.locator("#connection")).to_contain_text("Not live, as of")

@@ -32,8 +32,9 @@ class StageAnswer:
     """One stage on the way of an event. Null is what is not known here."""
 
     name: Stage
-    count: int | None = None
-    rate: float | None = None
+    count: int
+    """In the window; deliveries are counted by the minute, once for each stream."""
+    rate: float
     """Per second, on average over the window."""
     peak: float | None = None
     """Per second, in the busiest step."""

@@ -136,16 +136,21 @@ function heard(name, data) {
 function disconnected(error) {
   isConnected = false;
   if (error !== undefined && isRefusal(error)) return signOut(sentence(error));
-  const since = clock(new Date().toISOString());
+  const since = new Date().toISOString();
   clearTimeout(lost);
-  if ($("connection").textContent !== LIVE) connection("wait", `Not live, as of ${since}`);
-  else lost = setTimeout(() => connection("wait", `Not live, as of ${since}`), FLICKER);
+  if ($("connection").textContent !== LIVE) notLive(since);
+  else lost = setTimeout(() => notLive(since), FLICKER);
+  router.refresh(); // a proxy may let everything through but streams
 }
+
+const NOT_LIVE = "Not live, as of";
+const notLive = (since) => connection("wait", `${NOT_LIVE} ${clock(since)}`);
 
 /** The view shows what the server has just answered. */
 function updated() {
   updatedAt = new Date().toISOString();
   if (isConnected) connection("good", LIVE);
+  else if ($("connection").textContent.startsWith(NOT_LIVE)) notLive(updatedAt);
 }
 
 /** The server is there, and cannot say what is new. */

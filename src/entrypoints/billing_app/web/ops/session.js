@@ -56,9 +56,13 @@ async function request(method, path, body, signal) {
     throw await problem(response);
   } catch (error) {
     if (error instanceof ApiError || signal?.aborted) throw error;
-    throw new ApiError(0, "no_answer", "The server did not answer.");
+    throw new ApiError(0, "no_answer", changes(method, path) ? UNCERTAIN : "The server did not answer.");
   }
 }
+
+const UNCERTAIN =
+  "The server did not answer. It may have done this nevertheless: look at the audit log before you try again.";
+const changes = (method, path) => method === "POST" && !/\/(dry-run|selection|search)$/.test(path);
 
 /** Open the live feed. Raises ApiError. */
 export async function openFeed(signal) {
