@@ -60,7 +60,7 @@ LATENCIES: dict[str, tuple[dict[str, float] | dict[str, None], dict[str, float],
 
 @pytest.mark.parametrize("name", LATENCIES)
 async def test_the_latency_is_shown_against_its_target(operated: Site, operate: Operating, name: str) -> None:
-    """What is left of it, what exceeds it, and what was not measured."""
+    """With the part that is left or exceeds it, and a word on what was not measured."""
     latency, stages, words = LATENCIES[name]
     opened = await operate("/ops/audit")
     page = opened.page

@@ -20,7 +20,7 @@ class DelayTallyContract(Suite):
     """Histograms by stage since a minute. A binding provides `delay_tally`, empty."""
 
     async def test_counts_add_up_by_stage_and_bucket(self, delay_tally: DelayTally) -> None:
-        """Those of earlier minutes are left out."""
+        """Earlier minutes are left out."""
         assert await delay_tally.since(NOW - MINUTE) == {}
         await delay_tally.add([attrs.evolve(QUICK, minute=NOW - MINUTE)])
         await delay_tally.add([QUICK, SLOW, STORED])

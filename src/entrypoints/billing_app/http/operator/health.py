@@ -58,7 +58,7 @@ class LatencyAnswer:
     """
 
     target_seconds: float
-    """What 95 of 100 changes should take at most."""
+    """The time that 95 of 100 changes should take at most."""
     p50_seconds: float | None
     p95_seconds: float | None
 

@@ -44,7 +44,7 @@ _ALIVE: Final = timedelta(seconds=60)
 """How long ago a process may have confirmed that it is alive."""
 _PENDING_COUNTED: Final = 1000
 _ON_TIME: Final = timedelta(milliseconds=500)
-"""What 95 of 100 changes should take from the webhook to an open stream: a person takes less for immediate."""
+"""The time that 95 of 100 changes should take from the webhook to an open stream: people take less for immediate."""
 _ON_THE_WAY: Final = ("applied", "published", "delivered")
 """The stages whose delays follow one another; that of `applied` begins with the receipt and includes `stored`."""
 
