@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import re
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -12,8 +13,12 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from tests.unit.http.conftest import eventually
 
+from billing_app.http.stream.frames import KEEP_ALIVE
+from billing_app.http.stream.sinks import ClientGoneError, SocketSink
 from billing_app.settings import StreamSettings, Switches
 from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
 from billing_core.events import BillingEvent
@@ -383,10 +388,27 @@ async def test_a_client_that_does_not_read_is_cut_off_and_delays_no_other(
             number = 0
             while world.sample("stripe_billing_stream_connections") == 2:
                 number += 1
+                await asyncio.sleep(0.02)  # hundreds of megabytes would be published by the time of the cut
                 await world.commit(ACME)
                 await world.bus.append([message(ACME, number, payload=json.dumps("x" * 500_000))])
                 assert (await reading.event()).id == str(number)
             assert world.sample("stripe_billing_stream_ended_total", reason="stalled") == 1
+
+
+@pytest.mark.parametrize(
+    ("cause", "reason"), [(TimeoutError(errno.ETIMEDOUT, "timed out"), "stalled"), (BrokenPipeError(), "client_left")]
+)
+async def test_a_connection_that_the_kernel_cuts_for_silence_counts_as_stalled(cause: OSError, reason: str) -> None:
+    """Its time starts when the client's window is full: before a write has to wait, and so it usually ends earlier."""
+
+    class Lost(web.StreamResponse):
+        async def write(self, data: bytes | bytearray | memoryview) -> None:
+            raise ConnectionError("Connection lost") from cause
+
+    sink = SocketSink(make_mocked_request("GET", STREAM), Lost(), write_timeout=NEVER)
+    with pytest.raises(ClientGoneError) as caught:
+        await sink.write([KEEP_ALIVE])
+    assert caught.value.reason == reason
 
 
 @pytest.mark.parametrize("cancellation", [True, False])

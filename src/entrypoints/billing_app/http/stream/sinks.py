@@ -89,7 +89,7 @@ class SocketSink:
                 self.abort()
                 raise ClientGoneError("stalled") from None
             except OSError as exc:
-                raise ClientGoneError("client_left") from exc
+                raise ClientGoneError(_reason_of(exc)) from exc
 
     async def close(self, last: Frame) -> None:
         """Send the last frame and the end of the response."""
@@ -120,8 +120,13 @@ def _pieces(frames: Sequence[Frame]) -> Sequence[bytes]:
     return [*pieces, bytes(piece)] if piece else pieces
 
 
+def _reason_of(lost: OSError) -> str:
+    """Return why a connection was lost. aiohttp keeps the kernel's error as the cause of its own."""
+    return "stalled" if isinstance(lost.__cause__, TimeoutError) else "client_left"
+
+
 def _limit_silence(transport: asyncio.WriteTransport, seconds: float) -> None:
-    """Let the kernel close a connection whose peer acknowledges nothing: a client that vanished sends no FIN."""
+    """Let the kernel close a connection whose peer takes nothing: a client that vanished sends no FIN."""
     connection = transport.get_extra_info("socket")
     option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux
     if option is not None and connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
