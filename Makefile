@@ -3,6 +3,8 @@
 BIN := .venv/bin
 ARGS ?=
 WORKERS ?= 2
+# Tests start hundreds of processes; without bytecode, each of them and each worker would compile every module again.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help
 help: ## list the targets
