@@ -68,7 +68,7 @@ class SocketSink:
         if transport is None:
             raise ClientGoneError("client_left")
         self._transport = transport
-        # Longer than `write` waits: the kernel counts a client that does not read as silent, too, and gives no reason.
+        # Longer than `write` waits: to the kernel, a client that does not read is silent, too.
         _limit_silence(transport, 2 * self._write_timeout)
 
     def send(self, frame: Frame) -> bool:
