@@ -1,6 +1,7 @@
 """The activity page and the operator's page: static files, with nothing inline and nothing from other hosts."""
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.resources import files
 from typing import Final
 
@@ -65,8 +66,9 @@ def routes() -> Iterable[web.RouteDef]:
         yield web.get(path, _StaticFile(name, {} if name.startswith("ops/") else _EMBEDDABLE).serve)
 
 
+@cache
 def packaged(name: str) -> str:
-    """Return the text of a file that the package ships."""
+    """Return the text of a file that the package ships, which is read once."""
     return files("billing_app").joinpath("web", name).read_text(encoding="utf-8")
 
 
@@ -75,7 +77,7 @@ async def _to_activity(_request: web.Request) -> web.Response:
 
 
 class _StaticFile:
-    """One packaged file, read once."""
+    """One packaged file."""
 
     def __init__(self, name: str, headers: Mapping[str, str]) -> None:
         self._body = packaged(name).encode()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, Final
 
 from aiohttp import web
@@ -18,13 +19,26 @@ _HEADERS: Final = {
 def routes() -> Iterable[web.RouteDef]:
     """Return the routes of the message schema and of the OpenAPI document."""
     return [
-        _serving(payload_schema.PATH, payload_schema.schema(), "application/schema+json"),
-        _serving(openapi.PATH, openapi.document(), "application/json"),
+        _serving(payload_schema.PATH, _message_schema(), "application/schema+json"),
+        _serving(openapi.PATH, _document(), "application/json"),
     ]
 
 
-def _serving(path: str, value: Any, content_type: str) -> web.RouteDef:
-    body = json.dumps(value, separators=(",", ":")).encode()
+@cache
+def _message_schema() -> bytes:
+    return _compact(payload_schema.schema())
+
+
+@cache
+def _document() -> bytes:
+    return _compact(openapi.document())
+
+
+def _compact(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _serving(path: str, body: bytes, content_type: str) -> web.RouteDef:
     headers = {**_HEADERS, "Content-Type": f"{content_type}; charset=utf-8"}
 
     async def show(_request: web.Request) -> web.Response:
