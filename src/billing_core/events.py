@@ -366,3 +366,5 @@ class BillingEvent:
     """`BillingEventPayload` as one line of JSON, encoded once and passed on verbatim."""
     published_at: float | None = attrs.field(default=None, eq=False)
     """When the bus took it (Unix time, by the clock of this process); known of a message that is followed live."""
+    trace_context: str | None = attrs.field(default=None, eq=False)
+    """The `traceparent` of the span that sent it to the bus; known where it is followed live and was traced."""

@@ -158,6 +158,17 @@ async def test_a_log_and_its_live_stream_share_a_slot(valkey: Valkey, bus: Redis
     assert len(tags) == 16
 
 
+async def test_only_a_traced_message_has_one_more_field(valkey: Valkey, bus: RedisEventBus) -> None:
+    """A server of an earlier release reads the others, and passes over the context."""
+    await bus.append([message(ACME, 1)])
+    await bus.append([message(ACME, 2)], trace_context="00-1-2-01")
+    live = [key for key in await valkey.call("KEYS", "billing:*") if key.endswith("live")]
+    (_, plain), (_, traced) = await valkey.call("XRANGE", live[0], "-", "+")
+    assert list(plain) == ["tenant", "number", "type", "event", "at", "payload"]
+    assert list(traced) == [*plain, "trace"]
+    assert traced["trace"] == "00-1-2-01"
+
+
 async def test_a_live_message_says_when_the_server_took_it(bus: RedisEventBus) -> None:
     """By the clock of this process, once it knows how much the server's differs."""
     follower = bus.follow()

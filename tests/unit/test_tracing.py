@@ -1,4 +1,4 @@
-"""One trace from a webhook to the publishing of its messages; links where a batch has several origins."""
+"""One trace from a webhook to the streams of its tenant; links where a batch has several origins."""
 
 import asyncio
 import sys
@@ -8,12 +8,11 @@ import attrs
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 from structlog.contextvars import get_contextvars
+from tests.unit.traces import Traces, context, id_of, parent_of
 
 from billing_app.container import Container, memory_adapters
 from billing_app.container.tracing import open_tracing
@@ -32,28 +31,9 @@ from billing_memory.stream.bus import MemoryEventBus
 from billing_memory.stream.history import MemoryMessageHistory
 from billing_memory.stream.outbox import MemoryOutbox
 from billing_telemetry.metrics import Metrics
-from billing_telemetry.tracing import OpenTelemetryTracing
 
 PATH = "/webhooks/stripe"
 LEASE = timedelta(minutes=1)
-
-
-@attrs.define
-class Traces:
-    """Tracing into memory."""
-
-    exporter: InMemorySpanExporter = attrs.field(factory=InMemorySpanExporter)
-    provider: TracerProvider = attrs.field(factory=TracerProvider)
-    tracing: OpenTelemetryTracing = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self.tracing = OpenTelemetryTracing(self.provider)
-
-    def __getitem__(self, name: str) -> ReadableSpan:
-        """Return the only span of a name."""
-        (found,) = [span for span in self.exporter.get_finished_spans() if span.name == name]
-        return found
 
 
 @pytest.fixture
@@ -70,26 +50,15 @@ def claim(number: int, context: str | None, *, forgiven: int = 0) -> Claim:
     return Claim(dispatch_id=number, attempt=1 + forgiven, forgiven=forgiven, event=event)
 
 
-def context(number: int, *, sampled: bool = True) -> str:
-    return f"00-{number:032x}-{number:016x}-{int(sampled):02x}"
-
-
-def parent_of(span: ReadableSpan) -> str | None:
-    return None if span.parent is None else f"{span.parent.trace_id:032x}-{span.parent.span_id:016x}"
-
-
-def id_of(span: ReadableSpan) -> str:
-    return f"{span.context.trace_id:032x}-{span.context.span_id:016x}"
-
-
 async def test_a_webhook_is_one_trace_up_to_its_messages(traces: Traces) -> None:
     """Request, storing, processing and publishing are each the child of the one before, though of other tasks."""
     database, clock = MemoryDatabase(), ManualClock()
     inbox = MemoryEventInbox(database, clock)
+    bus = MemoryEventBus()
     publisher = Publisher(
         history=MemoryMessageHistory(database),
         outbox=MemoryOutbox(database, clock),
-        bus=MemoryEventBus(),
+        bus=bus,
         policy=PublishPolicy(),
         observe=Observers(Metrics(), tracing=traces.tracing).published,
         tracer=traces.tracing,
@@ -103,14 +72,18 @@ async def test_a_webhook_is_one_trace_up_to_its_messages(traces: Traces) -> None
     claims = await inbox.claim(limit=1, lease=LEASE)
     with traces.tracing.processing(claims):
         publisher.offer([message()])
+    follower = bus.follow()
+    await anext(follower)
     publishing = asyncio.create_task(publisher.run())
     publisher.stop()
     await publishing
+    (followed,) = await anext(follower)
 
     names = [f"POST {PATH}", "publish stripe_events", "process stripe_events", "publish billing_events"]
     spans = [traces[name] for name in names]
     assert [span.kind for span in spans] == [SpanKind.SERVER, SpanKind.PRODUCER, SpanKind.CONSUMER, SpanKind.PRODUCER]
     assert [parent_of(span) for span in spans] == [None, *map(id_of, spans[:-1])]
+    assert (followed.trace_context or "").startswith(f"00-{id_of(spans[-1])}-")
     assert traces[f"POST {PATH}"].attributes == {
         "http.request.method": "POST",
         "http.route": PATH,

@@ -1,8 +1,9 @@
 -- Append consecutive messages of tenants of one shard to their logs and announce those that were accepted.
 --
 -- KEYS[1] the shard's live stream; then the log of each tenant, entry ids <number>-0.
--- ARGV    log length, live length (0: announce nothing), seconds that a log is kept after it was last written; then for
---         each tenant: its id, the number of messages, and for each message: number, type, event id, instant, payload.
+-- ARGV    log length, live length (0: announce nothing), context of the trace ('': none), seconds that a log is kept after it
+--         was last written; then for each tenant: its id, the number of messages, and for each message: number, type, event
+--         id, instant, payload.
 -- Returns for each tenant the number of the last message in its log, 0 when there is none.
 --
 -- The live stream's ids are the server's own (*): they keep growing across a flush, so a reader's position stays valid.
@@ -21,7 +22,9 @@ local function last_generated(log)
   end
 end
 
-local heads, at, announced = {}, 4, ARGV[2] ~= '0'
+local heads, at, announced = {}, 5, ARGV[2] ~= '0'
+-- Only the live stream has the context: what is read from a log later is no longer part of the trace.
+local trace = ARGV[3] == '' and {} or {'trace', ARGV[3]}
 for tenant = 2, #KEYS do
   local log, name, count = KEYS[tenant], ARGV[at], tonumber(ARGV[at + 1])
   local head = 0
@@ -45,7 +48,7 @@ for tenant = 2, #KEYS do
       else
         if announced then
           redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*',
-            'tenant', name, 'number', ARGV[i], 'type', kind, 'event', event, 'at', instant, 'payload', payload)
+            'tenant', name, 'number', ARGV[i], 'type', kind, 'event', event, 'at', instant, 'payload', payload, unpack(trace))
         end
         head, empty = number, false
       end
@@ -53,11 +56,11 @@ for tenant = 2, #KEYS do
       break
     end
   end
-  redis.call('EXPIRE', log, ARGV[3])
+  redis.call('EXPIRE', log, ARGV[4])
   at = at + 5 * count
   heads[tenant - 1] = head
 end
 if announced then
-  redis.call('EXPIRE', KEYS[1], ARGV[3])
+  redis.call('EXPIRE', KEYS[1], ARGV[4])
 end
 return heads

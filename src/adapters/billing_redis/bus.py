@@ -34,6 +34,9 @@ _KEPT: Final = 30 * 86_400
 Runs = Mapping[TenantId, Sequence[BillingEvent]]
 """Messages by tenant."""
 
+_Live = tuple[int, str]
+"""How many messages a live stream keeps, 0 to announce nothing; and the context of the trace, or ""."""
+
 
 class RedisEventBus:
     """A `BackfillableBus` on Redis Streams."""
@@ -109,18 +112,18 @@ class RedisEventBus:
                 "Set maxmemory-policy to noeviction, or give billing a server of its own."
             )
 
-    async def append(self, events: Sequence[BillingEvent], *, announced: bool = True) -> Mapping[TenantId, int]:
+    async def append(
+        self, events: Sequence[BillingEvent], *, announced: bool = True, trace_context: str | None = None
+    ) -> Mapping[TenantId, int]:
         """Append with one script call per shard and one round trip per node, all nodes concurrently."""
         shards = self._by_shard(events)
         if not shards:
             return {}
         async with self._nodes.answered("append"):
             groups = await self._nodes.grouped(shards)
+        live = (self._live_length if announced else 0, trace_context or "")
         answers = await asyncio.gather(
-            *[
-                self._append_to(node, {shard: shards[shard] for shard in group}, announced=announced)
-                for node, group in groups.items()
-            ],
+            *[self._append_to(node, {shard: shards[shard] for shard in group}, live) for node, group in groups.items()],
             return_exceptions=True,
         )
         heads = [answer for answer in answers if not isinstance(answer, BaseException)]
@@ -129,11 +132,11 @@ class RedisEventBus:
                 raise answer
         return {tenant_id: head for each in heads for tenant_id, head in each.items()}
 
-    async def _append_to(self, node: Address, shards: Mapping[str, Runs], *, announced: bool) -> Mapping[TenantId, int]:
+    async def _append_to(self, node: Address, shards: Mapping[str, Runs], live: _Live) -> Mapping[TenantId, int]:
         """Append on one node. A shard whose script fails does not stop the others."""
         heads: dict[TenantId, int] = {}
         failure: Exception | None = None
-        calls = [self._append_call(shard, runs, announced=announced) for shard, runs in shards.items()]
+        calls = [self._append_call(shard, runs, live) for shard, runs in shards.items()]
         async with self._nodes.answered("append"):
             replies = await call(self._nodes.client(node), _APPEND, calls)
             for runs, reply in zip(shards.values(), replies, strict=True):
@@ -146,8 +149,8 @@ class RedisEventBus:
                 raise failure
         return heads
 
-    def _append_call(self, shard: str, runs: Runs, *, announced: bool) -> ScriptCall:
-        arguments: list[str | int | bytes] = [self._log_length, self._live_length if announced else 0, _KEPT]
+    def _append_call(self, shard: str, runs: Runs, live: _Live) -> ScriptCall:
+        arguments: list[str | int | bytes] = [self._log_length, *live, _KEPT]
         for tenant_id, run in runs.items():
             arguments += (tenant_id, len(run))
             for event in run:
@@ -249,6 +252,7 @@ def _event(
             occurred_at=datetime.fromisoformat(fields["at"]),
             payload=fields["payload"],
             published_at=published_at,
+            trace_context=fields.get("trace"),
         )
     except (KeyError, ValueError):
         return None

@@ -1,4 +1,4 @@
-"""Spans of OpenTelemetry, from the request of a webhook to the publishing of its messages. Needs the extra `otel`."""
+"""Spans of OpenTelemetry, from the request of a webhook to the streams of its tenant. Needs the extra `otel`."""
 
 import asyncio
 import threading
@@ -72,7 +72,7 @@ async def _shut_down(provider: TracerProvider) -> None:
 
 
 class OpenTelemetryTracing:
-    """A `Tracer` with the spans of webhooks and of storing, and the outcomes of batches.
+    """A `Tracer` with the spans of webhooks, of storing and of streams, and the outcomes of batches.
 
     Attributes are ids of events and closed sets; never ids of tenants or customers, bodies or error texts.
     """
@@ -94,7 +94,7 @@ class OpenTelemetryTracing:
         """See Tracer."""
         if not claims:
             return nullcontext()
-        attributes: dict[str, AttributeValue] = _messaging("postgresql", "process", _INBOX)
+        attributes: dict[str, AttributeValue] = _messaging("postgresql", "process", "process", _INBOX)
         if len(claims) == 1:
             attributes |= _described(claims[0].event)
         else:
@@ -106,7 +106,7 @@ class OpenTelemetryTracing:
 
     def publishing(self, contexts: Sequence[str | None]) -> AbstractContextManager[None]:
         """See Tracer."""
-        attributes = _messaging("redis", "send", _OUTBOX) | {"messaging.batch.message_count": len(contexts)}
+        attributes = _messaging("redis", "send", "publish", _OUTBOX) | {"messaging.batch.message_count": len(contexts)}
         return self._continue(f"publish {_OUTBOX}", SpanKind.PRODUCER, contexts, attributes)
 
     # --- outcomes -----------------------------------------------------------------------------------------------------
@@ -162,9 +162,24 @@ class OpenTelemetryTracing:
     @contextmanager
     def storing(self, event: ProviderEvent) -> Iterator[ProviderEvent]:
         """Open the span of storing an event, as part of the current trace; yield the event with its context."""
-        attributes = _messaging("postgresql", "send", _INBOX) | _described(event)
+        attributes = _messaging("postgresql", "send", "publish", _INBOX) | _described(event)
         with self._span(f"publish {_INBOX}", SpanKind.PRODUCER, None, attributes):
             yield attrs.evolve(event, trace_context=self.context())
+
+    # --- streams ------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def delivering(self, event_type: str, context: str) -> Iterator[Callable[[int, int], None]]:
+        """Open one span for all clients of a message: thousands of them get it within the same milliseconds."""
+        attributes = _messaging("redis", "process", "deliver", _OUTBOX) | {"billing.event.type": event_type}
+        with self._continue(f"deliver {_OUTBOX}", SpanKind.CONSUMER, [context], attributes):
+            span = get_current_span()
+
+            def delivered(sent: int, clients: int) -> None:
+                span.set_attribute("billing.stream.clients", sent)
+                span.set_attribute("billing.stream.clients_behind", clients - sent)
+
+            yield delivered
 
     # --- spans --------------------------------------------------------------------------------------------------------
 
@@ -253,12 +268,12 @@ def _parsed(context: str) -> SpanContext:
     return get_current_span(_PROPAGATOR.extract({_HEADER: context}, Context())).get_span_context()
 
 
-def _messaging(system: str, operation: str, destination: str) -> dict[str, AttributeValue]:
+def _messaging(system: str, kind: str, operation: str, destination: str) -> dict[str, AttributeValue]:
     """Return the attributes of a span of messages. Source: OpenTelemetry's semantic conventions for messaging."""
     return {
         "messaging.system": system,
-        "messaging.operation.type": operation,
-        "messaging.operation.name": "publish" if operation == "send" else operation,
+        "messaging.operation.type": kind,
+        "messaging.operation.name": operation,
         "messaging.destination.name": destination,
     }
 

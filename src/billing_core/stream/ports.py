@@ -103,13 +103,16 @@ class EventBus(Protocol):
     A cache of the history in the repository: it may lose its tail or everything, it may neither reorder nor skip.
     """
 
-    async def append(self, events: Sequence[BillingEvent], *, announced: bool = True) -> Mapping[TenantId, int]:
+    async def append(
+        self, events: Sequence[BillingEvent], *, announced: bool = True, trace_context: str | None = None
+    ) -> Mapping[TenantId, int]:
         """Append messages, ordered by number within each tenant; return the last number in each tenant's log.
 
         A message that is already there is skipped, so repeating a call is safe. A message that would leave a gap is
         rejected together with its successors: the returned number is then lower than the last one sent, and the caller
         sends the missing messages first. An empty log accepts any first number. Followers receive the accepted
-        messages unless `announced` is False.
+        messages unless `announced` is False, each with `trace_context`, the `traceparent` of the span in which they are
+        appended; the log does not keep it.
 
         A tenant whose part of the bus does not answer is missing from the result; its messages may or may not have been
         accepted. Raises EventBusUnavailableError when no part answers.

@@ -139,7 +139,7 @@ class Publisher:
         numbered = {(event.tenant_id, event.sequence): event for event in events}
         ordered = [numbered[number] for number in sorted(numbered)]
         last = {event.tenant_id: event.sequence for event in ordered}
-        heads = await self._bus.append(ordered)
+        heads = await self._bus.append(ordered, trace_context=self._tracer.context())
         backfilled = 0
         for tenant_id, head in heads.items():
             if head < last[tenant_id]:
@@ -166,7 +166,7 @@ class Publisher:
             events = await self._history.events(tenant_id, after=after, limit=self._policy.batch)
             if not events:
                 break
-            head = (await self._bus.append(events))[tenant_id]
+            head = (await self._bus.append(events, trace_context=self._tracer.context()))[tenant_id]
             sent += len(events)
             after = max(head, events[-1].sequence)
         return sent

@@ -1,4 +1,4 @@
-"""Tracing of one process: beyond the spans of the domain, those of requests, and the outcomes of batches."""
+"""Tracing of one process: beyond the spans of the domain, those of requests and streams, and outcomes of batches."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -23,6 +23,14 @@ class Tracing(Tracer, Protocol):
 
     def around(self, inbox: EventInbox) -> EventInbox:
         """Return an inbox that stores each event with the context of a span."""
+        ...
+
+    def delivering(self, event_type: str, context: str) -> AbstractContextManager[Callable[[int, int], None]]:
+        """Open the span of sending a message to the clients of its tenant in this process.
+
+        It continues the trace in which the message was published. The block gives it the number of clients that the
+        message was sent to, and of all that are to get it.
+        """
         ...
 
     def processed(self, report: ProcessingReport) -> None:

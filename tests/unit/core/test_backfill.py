@@ -102,11 +102,13 @@ async def test_a_bus_that_becomes_unavailable_is_filled_once_it_is_back() -> Non
     class Flaky(MemoryEventBus):
         failures = 2
 
-        async def append(self, events: Sequence[BillingEvent], *, announced: bool = True) -> Mapping[TenantId, int]:
+        async def append(
+            self, events: Sequence[BillingEvent], *, announced: bool = True, trace_context: str | None = None
+        ) -> Mapping[TenantId, int]:
             if events[0].tenant_id == GLOBEX and self.failures:
                 self.failures -= 1
                 raise EventBusUnavailableError("away")
-            return await super().append(events, announced=announced)
+            return await super().append(events, announced=announced, trace_context=trace_context)
 
     rig = Rig(bus=Flaky(), batch=2)
     await rig.write({ACME: 2, GLOBEX: 2})
@@ -140,9 +142,11 @@ async def test_backfilled_messages_are_not_announced() -> None:
     class Recording(MemoryEventBus):
         announced: list[bool]
 
-        async def append(self, events: Sequence[BillingEvent], *, announced: bool = True) -> Mapping[TenantId, int]:
+        async def append(
+            self, events: Sequence[BillingEvent], *, announced: bool = True, trace_context: str | None = None
+        ) -> Mapping[TenantId, int]:
             self.announced = [*getattr(self, "announced", ()), announced]
-            return await super().append(events, announced=announced)
+            return await super().append(events, announced=announced, trace_context=trace_context)
 
     bus = Recording()
     rig = Rig(bus=bus, batch=1)

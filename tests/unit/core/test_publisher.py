@@ -32,13 +32,17 @@ class Bus:
     """Tenants whose part of the bus is unavailable."""
     sent: list[Sequence[BillingEvent]] = attrs.field(factory=list)
 
-    async def append(self, events: Sequence[BillingEvent], *, announced: bool = True) -> Mapping[TenantId, int]:
+    async def append(
+        self, events: Sequence[BillingEvent], *, announced: bool = True, trace_context: str | None = None
+    ) -> Mapping[TenantId, int]:
         """Append, unless the bus is unavailable."""
         if self.away:
             raise EventBusUnavailableError("append")
         self.sent.append(events)
         return await self.log.append(
-            [event for event in events if event.tenant_id not in self.cut_off], announced=announced
+            [event for event in events if event.tenant_id not in self.cut_off],
+            announced=announced,
+            trace_context=trace_context,
         )
 
     async def read(self, tenant_id: TenantId, *, after: int, limit: int) -> Sequence[BillingEvent]:

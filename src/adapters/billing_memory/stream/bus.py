@@ -26,7 +26,9 @@ class MemoryEventBus:
         self._claimed_by: str | None = None
         self._filled = False
 
-    async def append(self, events: Sequence[BillingEvent], *, announced: bool = True) -> Mapping[TenantId, int]:
+    async def append(
+        self, events: Sequence[BillingEvent], *, announced: bool = True, trace_context: str | None = None
+    ) -> Mapping[TenantId, int]:
         """Append messages, and return the last number in each tenant's log."""
         heads: dict[TenantId, int] = {}
         accepted = []
@@ -38,7 +40,7 @@ class MemoryEventBus:
             heads[event.tenant_id] = log[-1].sequence
         if accepted and announced and self._followers:
             now = time.time()
-            live = [attrs.evolve(event, published_at=now) for event in accepted]
+            live = [attrs.evolve(event, published_at=now, trace_context=trace_context) for event in accepted]
             for follower in self._followers.values():
                 follower.put(live)
         return heads
@@ -82,7 +84,9 @@ class MemoryEventBus:
 class NullEventBus:
     """An `EventBus` that accepts every message and keeps none. Used while the stream is switched off."""
 
-    async def append(self, events: Sequence[BillingEvent], *, announced: bool = True) -> Mapping[TenantId, int]:
+    async def append(
+        self, events: Sequence[BillingEvent], *, announced: bool = True, trace_context: str | None = None
+    ) -> Mapping[TenantId, int]:
         """Return the numbers of the messages, as if all were stored."""
         return {event.tenant_id: event.sequence for event in events}
 

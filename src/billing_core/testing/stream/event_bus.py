@@ -143,6 +143,18 @@ class EventBusContract(Suite):
         assert list(await event_bus.read(ACME, after=0, limit=10)) == messages(ACME, 1, 4)
         await _close(follower)
 
+    async def test_followers_get_the_context_of_the_trace_and_the_log_does_not(self, event_bus: EventBus) -> None:
+        """A message that was not traced has none, whatever came before it."""
+        follower = event_bus.follow()
+        await anext(follower)
+        context = f"00-{'a' * 32}-{'b' * 16}-01"
+        await event_bus.append(messages(ACME, 1, 2), trace_context=context)
+        await event_bus.append(messages(ACME, 3, 3))
+        heard = await _hear(follower, 3)
+        assert [event.trace_context for event in heard] == [context, context, None]
+        assert {event.trace_context for event in await event_bus.read(ACME, after=0, limit=10)} == {None}
+        await _close(follower)
+
     async def test_every_follower_hears_everything(self, event_bus: EventBus) -> None:
         """Followers are independent: each server process has one."""
         followers = [event_bus.follow() for _ in range(3)]

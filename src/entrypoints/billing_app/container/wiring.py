@@ -473,6 +473,7 @@ class Container(containers.DeclarativeContainer):
         policy=settings.provided.stream,
         epoch=epoch,
         dependency=relied_on.provided.bus,
+        tracing=tracing,
     )
     leases = providers.Singleton(StreamLeases, quota, metrics, policy=settings.provided.quota)
     revalidator = providers.Singleton(Revalidator, authenticator, every=settings.provided.tokens.revalidate_every)

@@ -18,6 +18,7 @@ from billing_app.http.stream.frames import message_frame
 from billing_app.http.stream.message_reader import MessageReader
 from billing_app.http.stream.sinks import Sink
 from billing_app.settings import StreamSettings
+from billing_app.tracing import Tracing
 from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
 from billing_core.events import BillingEvent
 from billing_core.model import TenantId
@@ -54,6 +55,7 @@ class StreamHub:
         policy: StreamSettings,
         epoch: Epoch,
         dependency: Dependency | None,
+        tracing: Tracing | None,
     ) -> None:
         """Without a bus all messages come from the repository, which is asked every other second.
 
@@ -70,6 +72,7 @@ class StreamHub:
         self._compare_now = asyncio.Event()
         self._closed = False
         self._dependency = dependency
+        self._tracing = tracing
         if dependency is not None:
             dependency.on_loss = self._compare_now.set
 
@@ -156,11 +159,21 @@ class StreamHub:
 
     def _deliver(self, event: BillingEvent) -> None:
         channel = self._channels.get(event.tenant_id)
-        if channel is not None:
-            sent = channel.deliver(message_frame(event, self._reader.epoch))
-            if sent:
-                at = event.published_at
-                self._metrics.stream_delivered("live", sent, seconds=None if at is None else max(time.time() - at, 0))
+        if channel is None:
+            return
+        if self._tracing is None or event.trace_context is None:
+            self._deliver_to(channel, event)
+        else:
+            with self._tracing.delivering(event.event_type, event.trace_context) as delivered:
+                delivered(self._deliver_to(channel, event), len(channel.clients))
+
+    def _deliver_to(self, channel: Channel, event: BillingEvent) -> int:
+        """Send a message to the clients that keep up, and return how many these are."""
+        sent = channel.deliver(message_frame(event, self._reader.epoch))
+        if sent:
+            at = event.published_at
+            self._metrics.stream_delivered("live", sent, seconds=None if at is None else max(time.time() - at, 0))
+        return sent
 
     async def _keep_alive(self) -> None:
         while True:
