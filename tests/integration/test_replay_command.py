@@ -250,7 +250,7 @@ async def test_a_replayed_subscription_update_changes_the_row_reaches_redis_is_c
     (line,) = [
         line for line in lines.entries if line["event"] == "event.processed" and line["event_id"] == last.event_id
     ]
-    assert (line["event_type"], line["disposition"]) == ("customer.subscription.updated", "applied")
+    assert (line["event_type"], line["outcome"]) == ("customer.subscription.updated", "applied")
     assert (line["effect"], line["sequence"]) == ("changed", sent[-1].sequence)
 
 

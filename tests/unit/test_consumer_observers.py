@@ -12,14 +12,16 @@ from prometheus_client import CollectorRegistry
 
 from billing_app import consumer_observers
 from billing_app.consumer_observers import ConsumerObservers
+from billing_app.consumer_outages import ConsumerOutages
 from billing_core.consumers.delivery import DeliveryReport, Result
 from billing_core.consumers.monitor import ConsumerReport
 from billing_core.consumers.ports import Lag, RegisteredConsumer
 from billing_core.consumers.values import Consumer, ConsumerMessage, ConsumerName, MessageId
+from billing_core.model import TenantId
 from billing_core.outgoing.delivering import WebhookReport
 from billing_core.outgoing.following import ReceiversReport
 from billing_core.outgoing.values import Delivery, DeliveryResult
-from billing_core.testing.builders import ACME, AT, message
+from billing_core.testing.builders import ACME, AT, GLOBEX, message
 from billing_telemetry.consumer_metrics import ConsumerMetrics
 from billing_telemetry.declaring import Declarations
 
@@ -46,8 +48,19 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
         yield logged
 
 
-def attempt(result: Result, **fields: Any) -> DeliveryReport:
-    given = ConsumerMessage(id=MessageId(epoch="first", tenant_id=ACME, sequence=7), event=message(sequence=7))
+class Clock:
+    """A clock that a test moves."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def attempt(result: Result, tenant_id: TenantId = ACME, **fields: Any) -> DeliveryReport:
+    given = ConsumerMessage(
+        id=MessageId(epoch="first", tenant_id=tenant_id, sequence=7), event=message(tenant_id, sequence=7)
+    )
     return DeliveryReport(consumer=Consumer(name=CRM), message=given, result=result, **fields)
 
 
@@ -73,9 +86,55 @@ def test_every_attempt_that_failed_has_a_line(
     (line,) = lines
     assert (line["log_level"], line["event"], line["consumer"]) == (level, event, "crm")
     assert (line["message_id"], line["tenant_id"], line["attempt"]) == ("first:acme:7", "acme", 1)
+    assert (line["event_id"], line["event_type"]) == ("evt_7", "subscription.updated")
     assert (line["error"], line["retry_seconds"]) == ("answered 500", 5.0)
     assert ("remedy" in line) is (result == "dead")
     assert registry.get_sample_value("billing_consumer_messages_total", {"consumer": "crm", "result": result}) == 1
+
+
+def test_an_outage_has_a_line_at_once_then_one_a_minute_and_one_at_its_end(
+    registry: CollectorRegistry, lines: Lines
+) -> None:
+    """Whatever the number of tenants; the failures between are counted, and logged at level debug."""
+    clock = Clock()
+    observers = ConsumerObservers(ConsumerMetrics(Declarations(registry)), outages=ConsumerOutages(clock))
+    pause = timedelta(seconds=30)
+    for _ in range(5):
+        for tenant in range(100):
+            observers.handled(attempt("retried", TenantId(f"t{tenant}"), error="refused", retry_after=pause))
+        clock.now += 30
+    warned = [line for line in lines if line["log_level"] == "warning"]
+    assert [line["event"] for line in warned] == ["consumer.message_failed"] * 3
+    assert [(line["failures"], line["tenants"], line["failing_seconds"]) for line in warned] == [
+        (1, 1, 0),
+        (201, 100, 60),
+        (401, 100, 120),
+    ]
+    assert [line["log_level"] for line in lines].count("debug") == 497
+
+    for tenant in range(100):
+        assert not [line for line in lines if line["event"] == "consumer.recovered"]
+        observers.handled(attempt("handled", TenantId(f"t{tenant}")))
+    (ended,) = [line for line in lines if line["event"] == "consumer.recovered"]
+    assert (ended["log_level"], ended["consumer"], ended["failures"], ended["seconds"]) == ("info", "crm", 500, 150)
+    observers.handled(attempt("retried", error="refused"))
+    assert lines[-1]["log_level"] == "warning"
+
+
+def test_an_outage_does_not_wait_for_messages_that_do_not_come_back(registry: CollectorRegistry, lines: Lines) -> None:
+    """One that is held back, and one that another process has now: the next success of any tenant ends it."""
+    clock = Clock()
+    observers = ConsumerObservers(ConsumerMetrics(Declarations(registry)), outages=ConsumerOutages(clock))
+    for ends_here in (True, False):
+        observers.handled(attempt("retried", error="refused", retry_after=timedelta(seconds=5)))
+        if ends_here:
+            observers.handled(attempt("dead", error="refused"))
+        else:
+            observers.handled(attempt("handled", GLOBEX))
+            clock.now += 66
+        assert lines[-1]["event"] != "consumer.recovered"
+        observers.handled(attempt("handled", GLOBEX))
+        assert [line["event"] for line in lines[-2:]] == ["consumer.recovered", "consumer.message_handled"]
 
 
 def test_successes_are_counted_and_logged_at_level_debug_alone(

@@ -7,6 +7,7 @@ from typing import Final, Protocol, runtime_checkable
 import attrs
 import structlog
 
+from billing_app.consumer_outages import ConsumerOutages
 from billing_core.consumers.delivery import DeliveryReport
 from billing_core.consumers.monitor import ConsumerReport
 from billing_core.consumers.ports import RegisteredConsumer
@@ -51,29 +52,39 @@ class ConsumerObservers:
     """One method per report."""
 
     metrics: ConsumerReportMetrics
+    outages: ConsumerOutages = attrs.field(factory=ConsumerOutages)
 
     def handled(self, report: DeliveryReport) -> None:
-        """Count and log one attempt; a success at debug level only."""
+        """Count and log one attempt; at debug level only, if it succeeded or if the consumer is known to fail."""
         self.metrics.handled(report)
         level, line = _LINES[report.result]
+        more: dict[str, object] = {}
+        if report.result == "retried":
+            failing = self.outages.failed(report)
+            more = {"failures": failing.failures, "tenants": failing.tenants, "failing_seconds": failing.seconds}
+            level = level if failing.due else logging.DEBUG
+        elif (ended := self.outages.settled(report)) is not None:
+            name = report.consumer.name
+            log.info("consumer.recovered", consumer=name, failures=ended.failures, seconds=ended.seconds)
         if not log.is_enabled_for(level):
             return
-        message, remedy = report.message, {}
+        message = report.message
         if report.result == "dead":
             name = report.consumer.name
-            remedy = {"remedy": f"Run `billing consumers show {name} --held`, fix the cause, then retry or skip it."}
+            more = {"remedy": f"Run `billing consumers show {name} --held`, fix the cause, then retry or skip it."}
         log.log(
             level,
             line,
             consumer=report.consumer.name,
             message_id=str(message.id),
+            event_id=message.event.event_id,
             event_type=message.event_type,
             tenant_id=message.tenant_id,
             attempt=message.attempt,
             error=report.error,
             retry_seconds=None if report.retry_after is None else round(report.retry_after.total_seconds(), 1),
             seconds=round(report.seconds, 3),
-            **remedy,
+            **more,
         )
 
     def sent(self, report: WebhookReport) -> None:

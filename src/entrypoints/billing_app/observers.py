@@ -11,7 +11,7 @@ from billing_app.dependencies import Dependencies
 from billing_app.tracing import Tracing
 from billing_core.entitlements.service import EntitlementReport
 from billing_core.errors import GatewayAuthenticationError, GatewayUnavailableError
-from billing_core.events import Outcome
+from billing_core.events import Disposition, Outcome
 from billing_core.inbox.batch import ProcessingReport
 from billing_core.operations.call_reports import Circuit, CircuitChange, GatewayCall
 from billing_core.operations.pruning import PruningReport
@@ -144,6 +144,7 @@ class Observers:
                 "event.attempt_failed",
                 event_id=event.event_id,
                 event_type=event.type,
+                outcome="retried",
                 attempt=retry.claim.tries,
                 reason=retry.reason,
                 error=retry.error,
@@ -152,16 +153,21 @@ class Observers:
         debugging = log.is_enabled_for(logging.DEBUG)  # asked once: a log call costs more than counting a batch
         for outcome in report.outcomes:
             if outcome.error is not None:
-                log.warning("event.needs_attention", **_described(outcome), error=outcome.error)
+                write = log.error if outcome.disposition is Disposition.DEAD else log.warning
+                write("event.needs_attention", **_described(outcome), error=outcome.error)
             elif debugging:
                 effect = None if outcome.effect is None else outcome.effect.value
                 log.debug("event.processed", **_described(outcome), effect=effect, sequence=outcome.sequence)
 
     def published(self, report: PublishingReport) -> None:
-        """Count messages, which are too many to log, and note whether the bus took them."""
+        """Count messages, log how many they are at debug level, and note whether the bus took them."""
         self.metrics.published(report)
         if self.tracing is not None:
             self.tracing.published(report)
+        if log.is_enabled_for(logging.DEBUG):
+            log.debug(
+                "messages.published", published=report.published, backfilled=report.backfilled, failed=report.failed
+            )
         if report.bus_error is not None:
             self.dependencies.bus.failed("publish", report.bus_error)
         elif report.published:
@@ -339,11 +345,13 @@ class Observers:
             )
 
 
-def _described(outcome: Outcome) -> dict[str, str | None]:
+def _described(outcome: Outcome) -> dict[str, str | int | None]:
     event = outcome.claim.event
     return {
         "event_id": event.event_id,
         "event_type": event.type,
-        "disposition": outcome.disposition.value,
+        "tenant_id": outcome.tenant_id,
+        "outcome": outcome.disposition.value,
+        "attempt": outcome.claim.tries,
         "reason": outcome.reason,
     }

@@ -11,8 +11,8 @@ log = structlog.get_logger()
 
 _ROUTINE: Final = frozenset({"/healthz", "/readyz", "/metrics", "/webhooks/stripe"})
 """Requested all the time and counted in the metrics: their successes are logged at debug level only."""
-_SUMMED_UP: Final = frozenset(("/webhooks/stripe", status) for status in (400, 408, 413, 415, 429))
-"""Refused webhooks, which `webhook.refused` and its summaries report."""
+_REPORTED: Final = frozenset(("/webhooks/stripe", status) for status in (400, 408, 413, 415, 429, 500, 503))
+"""Webhooks that `webhook.refused` and its summaries report, `http.failed` or `webhook.received`."""
 
 
 class AccessLogger(AbstractAccessLogger):
@@ -25,7 +25,7 @@ class AccessLogger(AbstractAccessLogger):
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Write the line. The path stays percent-encoded, so that it cannot forge another line."""
         path = request.rel_url.raw_path
-        routine = path in _ROUTINE and (response.status < 400 or (path, response.status) in _SUMMED_UP)
+        routine = path in _ROUTINE and (response.status < 400 or (path, response.status) in _REPORTED)
         if routine and not self._debugging:  # a log call costs more than the rest, and this is the busiest route
             return
         emit = log.debug if routine else log.warning if response.status >= 500 else log.info

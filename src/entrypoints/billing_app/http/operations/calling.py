@@ -104,7 +104,7 @@ class OperationRoute:
         except Problem as problem:
             return problem.response()
         except (BillingError, RefusalError) as error:
-            if isinstance(error, BillingError):
+            if isinstance(error, BillingError) and not self.writes:  # `operation.ended` reports a write
                 log.info("http.operation_failed", operation=self.operation_id, code=error.code)
             return problem_of(error).response()
         except web.HTTPException:
