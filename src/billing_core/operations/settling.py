@@ -62,6 +62,7 @@ class OperationSettler(Periodic[SettlingReport]):
         except StoreUnavailableError:
             raise
         except Exception as bug:  # about one operation, which must not hold up all the others
+            self._performer.report_bug(operation, bug)
             due_in = self._policy.pause(operation.attempts)
             await self._log.release(operation, due_in=due_in, error=type(bug).__name__)
             return Settlement(operation=operation, result="bug")

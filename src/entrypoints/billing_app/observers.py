@@ -243,11 +243,12 @@ class Observers:
         )
 
     def operations_settled(self, report: SettlingReport) -> None:
-        """Count and log each operation whose outcome was unknown; an error means that it still is."""
+        """Count and log each operation whose outcome was unknown; an error or a bug means that it still is."""
         self.metrics.operations_settled(report)
         for settlement in report.settlements:
             operation = settlement.operation
-            write = log.info if settlement.error is None else log.warning
+            settled = settlement.error is None and settlement.result != "bug"
+            write = log.info if settled else log.warning
             write(
                 "operation.settled",
                 operation=operation.request.operation,
