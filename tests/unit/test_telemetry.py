@@ -162,6 +162,7 @@ class TestMetrics:
         settlements = (
             Settlement(operation=UNRESOLVED, result="unavailable", error=away),
             Settlement(operation=UNRESOLVED, result="done"),
+            Settlement(operation=UNRESOLVED, result="bug"),
         )
         with structlog.testing.capture_logs() as logged:
             observers.operation_ended(report)
@@ -170,6 +171,7 @@ class TestMetrics:
             ("operation.ended", "info", "unavailable"),
             ("operation.settled", "warning", "unavailable"),
             ("operation.settled", "info", "done"),
+            ("operation.settled", "warning", "bug"),
         ]
         assert {(line["tenant_id"], line["request_id"]) for line in logged} == {(ACME, "r1")}
         assert logged[1]["age_seconds"] == 60

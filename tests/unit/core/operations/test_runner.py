@@ -45,7 +45,7 @@ from billing_core.operations.pruning import OperationPruner
 from billing_core.operations.results import OperationResult, Performed
 from billing_core.operations.runner import OperationOutcome, OperationReport, OperationRunner
 from billing_core.operations.settling import OperationSettler, SettlingReport
-from billing_core.operations.stored import KEY_LIFETIME, OperationRequest, StoredOperation
+from billing_core.operations.stored import KEY_LIFETIME, OperationRequest, Resolution, StoredOperation
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
 from billing_memory.operations.log import MemoryOperationLog
@@ -556,6 +556,24 @@ async def test_a_bug_leaves_an_operation_that_is_tried_again(world: World) -> No
     assert [each.result for each in (await world.settle()).settlements] == ["done"]
     assert [type(bug) for bug in world.bugs] == [GatewayDefectError] * 3
     assert (await world.run()).repeated
+
+
+async def test_a_bug_in_settling_is_reported(world: World) -> None:
+    """With its traceback; the operation is due again."""
+
+    class Faulty(MemoryOperationLog):
+        async def resolve(self, operation: StoredOperation, resolution: Resolution) -> None:
+            raise ZeroDivisionError
+
+    world.provider.before = [UNKNOWN]
+    with pytest.raises(GatewayUnavailableError):
+        await world.run()
+    world.clock.advance(POLICY.retry_at_most)
+    report = await world.settle(log=Faulty(world.database, world.clock))
+    assert [each.result for each in report.settlements] == ["bug"]
+    assert [type(bug) for bug in world.bugs] == [ZeroDivisionError]
+    world.clock.advance(POLICY.retry_at_most)
+    assert [each.result for each in (await world.settle()).settlements] == ["done"]
 
 
 async def test_a_bug_before_anything_is_sent_leaves_nothing_open(world: World) -> None:
