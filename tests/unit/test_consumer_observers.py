@@ -95,7 +95,7 @@ def test_every_attempt_that_failed_has_a_line(
 def test_an_outage_has_a_line_at_once_then_one_a_minute_and_one_at_its_end(
     registry: CollectorRegistry, lines: Lines
 ) -> None:
-    """Whatever the number of tenants; the failures between are counted, and logged at level debug."""
+    """For any number of tenants. The failures between are counted, and logged at level debug."""
     clock = Clock()
     observers = ConsumerObservers(ConsumerMetrics(Declarations(registry)), outages=ConsumerOutages(clock))
     pause = timedelta(seconds=30)
