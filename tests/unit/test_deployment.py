@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import shutil
 import subprocess
@@ -17,11 +18,12 @@ from click.testing import CliRunner
 from tests.programs import missing
 
 from billing_app.cli import cli
-from billing_app.settings import Settings
+from billing_app.settings import Settings, declared_sections
 
 ROOT: Final = Path(__file__).parents[2]
 KUBERNETES: Final = ROOT / "ops/kubernetes"
 UNITS: Final = sorted((ROOT / "ops/systemd").glob("*.service"))
+DROP_INS: Final = sorted((ROOT / "ops/systemd").glob("*.service.d/*.conf"))
 OLDEST, NEWEST = "1.29", kubernetes_validate.latest_version().rpartition(".")[0]
 EXPOSURE: Final = 15
 """In tenths, of `systemd-analyze security`: 0 is a service that can do nothing, 100 one that can do everything."""
@@ -130,6 +132,7 @@ def test_units_are_valid(unit: Path, tmp_path: Path) -> None:
     copies = [tmp_path / each.name.replace("@", "@1") for each in UNITS]
     for each, copy in zip(UNITS, copies, strict=True):
         copy.write_text(each.read_text(encoding="utf-8").replace("/opt/billing/bin/billing", sys.executable), "utf-8")
+    shutil.copytree(DROP_INS[0].parent, tmp_path / DROP_INS[0].parent.name)
     asked = tmp_path / unit.name.replace("@", "@1")
     checked = subprocess.run([systemd(), "verify", str(asked)], capture_output=True, text=True, check=False)
     own = [line for line in checked.stderr.splitlines() if "billing" in line]
@@ -145,14 +148,92 @@ def test_units_are_hardened(unit: Path, tmp_path: Path) -> None:
     assert assessed.returncode == 0, assessed.stdout + assessed.stderr
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_units_name_secrets_by_files(unit: Path) -> None:
+def credentials(*files: Path) -> dict[str, str]:
+    """Return the credentials of units and drop-ins: by the variable that names its file, the name of each."""
+    text = "".join(file.read_text(encoding="utf-8") for file in files)
+    return dict(re.findall(r"^Environment=(\w+)=%d/(\w+)$", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("file", [*UNITS, *DROP_INS], ids=lambda file: file.name)
+def test_units_name_secrets_by_files(file: Path) -> None:
     """A secret in an environment file is in the environment of the process; each is named by a file instead."""
-    text = unit.read_text(encoding="utf-8")
-    named = dict(re.findall(r"^Environment=(\w+)=%d/(\w+)$", text, re.MULTILINE))
+    text = file.read_text(encoding="utf-8")
     loaded = dict(re.findall(r"^LoadCredential=(\w+):(\S+)$", text, re.MULTILINE))
-    assert {*named.values()} == loaded.keys() != set()
-    assert not unknown(named)
+    assert loaded == {name: f"/etc/billing/secrets/{name}" for name in credentials(file).values()} != {}
+    assert not unknown(credentials(file))
+
+
+SECRET_SETTINGS: Final = {
+    setting.env for section in declared_sections() for setting in section.settings.values() if setting.secret
+} - {"BILLING_DEMO_TICKET_SECRET"}
+"""What a process may need of secrets; that of the demo is made by the demo."""
+OF_THE_DATABASE: Final = {"DATABASE_URL", "DATABASE_DIRECT_URL"}
+OPTIONAL: Final = {"DATABASE_DIRECT_URL", "BILLING_METRICS_TOKEN"}
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_units_load_every_secret(unit: Path) -> None:
+    """Those that every process needs by themselves, the others by drop-ins, since a missing file ends a unit."""
+    needed = OF_THE_DATABASE if "Type=oneshot" in unit.read_text(encoding="utf-8") else SECRET_SETTINGS
+    assert credentials(unit).keys() == {f"{name}_FILE" for name in needed - OPTIONAL}
+    assert credentials(*DROP_INS).keys() == {f"{name}_FILE" for name in OPTIONAL}
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_pods_get_the_secrets_that_they_need(name: str) -> None:
+    """From keys of one Secret that have their names, and no other key of it: one that leaks says little."""
+    (container,) = PODS[name]["spec"]["containers"]
+    assert container["envFrom"] == [{"configMapRef": {"name": "billing"}}]
+    keys = {each["name"]: each["valueFrom"]["secretKeyRef"] for each in container["env"]}
+    needed = OF_THE_DATABASE if name in ("Job billing-migrate", "CronJob billing-prune") else SECRET_SETTINGS
+    assert keys.keys() == needed
+    assert all((key["name"], key["key"]) == ("billing", variable) for variable, key in keys.items())
+    optional = {variable for variable, key in keys.items() if key.get("optional")}
+    assert optional == {*OPTIONAL, "BILLING_JWT_SECRET"} & needed  # an issuer may sign the tokens instead
+
+
+def test_the_kustomization_lists_the_keys_of_the_secret() -> None:
+    """Its comment is all that says how to make the Secret."""
+    text = (KUBERNETES / "kustomization.yaml").read_text(encoding="utf-8")
+    listed = re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", text)
+    assert sorted(listed) == sorted(SECRET_SETTINGS)
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_services_set_no_variable_of_a_pod(name: str) -> None:
+    """The Service `billing` would set BILLING_PORT and others, which are settings or look like them."""
+    assert "Service billing" in RESOURCES
+    assert PODS[name]["spec"]["enableServiceLinks"] is False
+
+
+def test_a_job_of_a_schedule_ends() -> None:
+    """One that hangs would keep all later ones from starting, since two may not run at once."""
+    scheduled = [each["spec"] for each in RESOURCES.values() if each["kind"] == "CronJob"]
+    assert scheduled
+    for spec in scheduled:
+        assert spec["concurrencyPolicy"] == "Forbid"
+        assert spec["jobTemplate"]["spec"]["activeDeadlineSeconds"] < 24 * 3600
+
+
+def test_pods_of_a_deployment_are_on_several_machines() -> None:
+    """The end of one machine must not be the end of all workers; a budget lets another one be drained."""
+    deployments = {name: each["spec"] for name, each in RESOURCES.items() if each["kind"] == "Deployment"}
+    budgets = [each["spec"]["selector"] for each in RESOURCES.values() if each["kind"] == "PodDisruptionBudget"]
+    for spec in deployments.values():
+        (spread,) = spec["template"]["spec"]["topologySpreadConstraints"]
+        assert spread["labelSelector"] == spec["selector"]
+        assert spec["selector"] in budgets
+        assert spec["replicas"] > 1
+
+
+def test_pods_reach_no_private_address_by_https() -> None:
+    """There are the API of the cluster and the metadata service of the cloud."""
+    policy = RESOURCES["NetworkPolicy billing-out"]["spec"]
+    (public,) = (rule for rule in policy["egress"] if {"port": 443} in rule["ports"])
+    (destination,) = public["to"]
+    left_out = [ipaddress.ip_network(each) for each in destination["ipBlock"]["except"]]
+    for address in ("10.96.0.1", "100.100.100.200", "169.254.169.254", "172.20.0.1", "192.168.0.1"):
+        assert any(ipaddress.ip_address(address) in network for network in left_out), address
 
 
 def test_each_process_of_a_machine_has_its_own_port_for_metrics() -> None:
@@ -176,25 +257,28 @@ def test_each_process_of_a_machine_has_its_own_port_for_metrics() -> None:
 
 SECRETS: Final = {
     "database_url": "postgresql://billing@127.0.0.1:1/billing",
+    "database_direct_url": "postgresql://billing@127.0.0.1:1/billing",
     "redis_url": "redis://127.0.0.1:1/0",
     "stripe_secret_key": "sk_test_51AbcdefghijklmnopqrstuvWXYZ",
     "stripe_webhook_secret": "whsec_AbcdefghijklmnopqrstuvWXYZ",
     "jwt_secret": "0123456789abcdef0123456789abcdef",
+    "metrics_token": "0123456789abcdef0123456789abcdef",
 }
 """Contents of /etc/billing/secrets. No database listens at port 1."""
 
 
+@pytest.mark.parametrize("drop_ins", [[], DROP_INS], ids=["required", "all"])
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_units_load_the_secrets_that_their_commands_need(
-    unit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    unit: Path, drop_ins: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With billing on, as on every machine that serves: a command that refuses its settings would never run."""
     monkeypatch.chdir(tmp_path)
     for name in SECRETS:
         (tmp_path / name).write_text(SECRETS[name], encoding="utf-8")
     text = unit.read_text(encoding="utf-8")
-    files = re.findall(r"^Environment=(\w+)=%d/(\w+)$", text, re.MULTILINE)
-    given = {"ENABLE_BILLING": "true", **{variable: str(tmp_path / name) for variable, name in files}}
+    files = credentials(unit, *drop_ins)
+    given = {"ENABLE_BILLING": "true", **{variable: str(tmp_path / name) for variable, name in files.items()}}
     if "Type=oneshot" in text:
         (command,) = re.findall(r"^ExecStart=\S+ (.+)$", text, re.MULTILINE)
         ran = CliRunner().invoke(cli, command.split(), env=given)
