@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import nox
 
@@ -191,7 +194,7 @@ def rollout(session: nox.Session) -> None:
 
 @nox.session
 def sbom(session: nox.Session) -> None:
-    """Write the list of what a production install contains to dist/, as CycloneDX."""
+    """Write the list of what `requirements.txt` installs to dist/, as CycloneDX."""
     session.install(CYCLONEDX)
     place = Path(session.create_tmp()).resolve() / "production"
     session.run("python", "-m", "venv", "--clear", str(place))
@@ -213,8 +216,25 @@ def audit(session: nox.Session) -> None:
     Not in CI: what is found depends on the day and not on the change.
     """
     session.install(PIP_AUDIT)
-    # Strict, or packages that the database does not know, as behind a mirror of PyPI, would pass for safe.
-    session.run("pip-audit", "--strict", "--require-hashes", "--disable-pip", "--requirement", "requirements.txt")
+    report = Path(session.create_tmp()).resolve() / "audit.json"
+    report.unlink(missing_ok=True)
+    asked = ["--require-hashes", "--disable-pip", "--requirement", "requirements.txt"]
+    session.run("pip-audit", *asked, "--format", "json", "--output", str(report), success_codes=[0, 1])
+    packages = json.loads(report.read_text(encoding="utf-8"))["dependencies"] if report.exists() else []
+    if found := list(audit_faults(packages)):
+        session.error("\n".join(found))
+
+
+def audit_faults(packages: list[Mapping[str, Any]]) -> Iterator[str]:
+    """Return the vulnerabilities in a report of pip-audit, and the packages that were not looked up."""
+    unknown = [f"{each['name']} ({each['skip_reason']})" for each in packages if "skip_reason" in each]
+    if unknown or not packages:
+        which = f"{len(unknown)} of {len(packages)} packages, first of all {unknown[0]}" if unknown else "any package"
+        yield f"PyPI's database of vulnerabilities could not be asked about {which}."
+    for each in packages:
+        for known in each.get("vulns", ()):
+            fixed = ", ".join(known["fix_versions"]) or "no version"
+            yield f"{each['name']} {each['version']}: {known['id']}, fixed in {fixed}"
 
 
 @nox.session

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any, Final
 
+import noxfile
 import pytest
 import yaml
 
 ROOT: Final = Path(__file__).parents[2]
+UNASKED: Final = "PyPI's database of vulnerabilities could not be asked about"
 
 
 def workflow() -> dict[str, Any]:
@@ -48,12 +50,37 @@ def test_the_workflow_runs_the_targets_of_ci() -> None:
 
 def test_the_workflow_tests_the_pythons_of_nox() -> None:
     """Both lists name the supported versions."""
-    (pythons,) = [
-        ast.literal_eval(node.value)
-        for node in ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8")).body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PYTHONS"
-    ]
-    assert workflow()["jobs"]["python"]["strategy"]["matrix"]["python"] == pythons
+    assert workflow()["jobs"]["python"]["strategy"]["matrix"]["python"] == noxfile.PYTHONS
+
+
+def test_the_supported_versions_are_those_that_are_tested() -> None:
+    """A package index shows the classifiers."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = [each.rpartition(" ")[2] for each in project["classifiers"] if re.search(r":: 3\.\d+$", each)]
+    assert named == noxfile.PYTHONS
+    assert project["requires-python"] == f">={noxfile.PYTHONS[0]}"
+
+
+@pytest.mark.parametrize(
+    ("packages", "faults"),
+    [
+        ([{"name": "attrs", "version": "26.1.0", "vulns": []}], []),
+        ([], [f"{UNASKED} any package."]),
+        (
+            [{"name": "attrs", "version": "26.1.0", "vulns": []}, {"name": "stripe", "skip_reason": "not found"}],
+            [f"{UNASKED} 1 of 2 packages, first of all stripe (not found)."],
+        ),
+        (
+            [{"name": "attrs", "version": "1", "vulns": [{"id": "PYSEC-1", "fix_versions": ["2", "3"]}]}],
+            ["attrs 1: PYSEC-1, fixed in 2, 3"],
+        ),
+    ],
+)
+def test_an_audit_fails_for_what_it_found_and_for_what_it_could_not_ask(
+    packages: list[dict[str, Any]], faults: list[str]
+) -> None:
+    """A package that the database does not know, as behind a mirror of PyPI, would otherwise pass for safe."""
+    assert list(noxfile.audit_faults(packages)) == faults
 
 
 def test_actions_are_pinned_and_may_only_read() -> None:

@@ -166,14 +166,14 @@ def test_units_name_secrets_by_files(file: Path) -> None:
 SECRET_SETTINGS: Final = {
     setting.env for section in declared_sections() for setting in section.settings.values() if setting.secret
 } - {"BILLING_DEMO_TICKET_SECRET"}
-"""What a process may need of secrets; that of the demo is made by the demo."""
+"""The secrets that a process may need; the demo makes its own."""
 OF_THE_DATABASE: Final = {"DATABASE_URL", "DATABASE_DIRECT_URL"}
 OPTIONAL: Final = {"DATABASE_DIRECT_URL", "BILLING_METRICS_TOKEN"}
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_units_load_every_secret(unit: Path) -> None:
-    """Those that every process needs by themselves, the others by drop-ins, since a missing file ends a unit."""
+    """Optional ones are in drop-ins: a unit does not start without the files that it names."""
     needed = OF_THE_DATABASE if "Type=oneshot" in unit.read_text(encoding="utf-8") else SECRET_SETTINGS
     assert credentials(unit).keys() == {f"{name}_FILE" for name in needed - OPTIONAL}
     assert credentials(*DROP_INS).keys() == {f"{name}_FILE" for name in OPTIONAL}
