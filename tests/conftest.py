@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, Phase, settings
 from tests.databases import Databases, database_url_for
 from tests.postgres import server_folder
 from tests.stripe_cli import install_stripe_cli
-from tests.stripe_openapi.specification import is_installed
+from tests.stripe_openapi.specification import is_installed, specification_file
 from tests.stripe_openapi.traffic import TRAFFIC
 from tests.valkey import ValkeyCluster
 
@@ -77,6 +77,7 @@ def _applications_end_with_their_test() -> Iterator[None]:
 def pytest_configure() -> None:
     """Check what fake Stripes receive, answer and send against Stripe's own specification, where it is installed."""
     if is_installed() or os.environ.get("CI"):
+        specification_file()  # now: the first call of a test, which has a limit, would wait for it
         FakeStripe.observers.append(TRAFFIC)
 
 

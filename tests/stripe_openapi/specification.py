@@ -32,7 +32,16 @@ def is_installed() -> bool:
 
 
 def load_specification() -> Json:
-    """Return the specification: an OpenAPI 3.0 document. The environment keeps it as JSON after the first time.
+    """Return the specification: an OpenAPI 3.0 document.
+
+    Raises: SpecificationMissingError.
+    """
+    specification: Json = json.loads(specification_file().read_bytes())
+    return specification
+
+
+def specification_file() -> Path:
+    """Return the specification as JSON. It is written when an environment is used first, which takes many seconds.
 
     Raises: SpecificationMissingError.
     """
@@ -43,8 +52,7 @@ def load_specification() -> Json:
     cached = Path(sys.prefix, "var", "cache", f"{_PACKAGE}-{package.version}.json")
     if not cached.exists():
         _convert(Path(str(package.locate_file(_FILE))), cached)
-    specification: Json = json.loads(cached.read_bytes())
-    return specification
+    return cached
 
 
 def _convert(source: Path, cached: Path) -> None:
