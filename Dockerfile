@@ -11,12 +11,14 @@ COPY --from=uv /uv /usr/local/bin/uv
 ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=/opt/billing
 ARG EXTRAS="--extra stripe --extra postgres --extra redis --extra server --extra cli --extra speed"
 WORKDIR /build
-# Dependencies first: this layer changes with the lock, not with every edit.
+# Dependencies first: this layer changes with the lock, not with every edit. Among them is what builds the project, so that it is
+# pinned, too; the second step builds with it and removes it.
 COPY pyproject.toml uv.lock ./
-RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-dev --no-install-project ${EXTRAS}
+RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-dev --group build --no-install-project ${EXTRAS}
 COPY README.md LICENSE ./
 COPY src ./src
-RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-dev --no-editable ${EXTRAS}
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv sync --frozen --no-dev --no-editable --no-build-isolation-package billing-core ${EXTRAS}
 
 FROM ${BASE}
 # No program of the image may lend rights of its owner: files lose their setuid and setgid bits.

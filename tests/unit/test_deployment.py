@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -310,6 +311,18 @@ def test_the_image_runs_as_a_user_without_rights() -> None:
     assert re.search(r"^USER 10001:10001$", stages[-1], re.MULTILINE)
     assert re.search(r"^HEALTHCHECK ", stages[-1], re.MULTILINE)
     assert "ARG BASE=python:" in stages[0]  # a build may pin it: --build-arg BASE=python:3.13-slim@sha256:…
+
+
+def test_the_image_is_built_of_locked_packages() -> None:
+    """The program that builds ours, too: in an environment of its own it would be whatever is newest."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", "")
+    dependencies, project = re.findall(r"\buv sync (.+)$", text, re.MULTILINE)
+    assert "--frozen" in dependencies.split()
+    assert "--group build" in dependencies
+    assert "--frozen" in project.split()
+    assert "--no-build-isolation-package billing-core" in project
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert declared["dependency-groups"]["build"] == declared["build-system"]["requires"]
 
 
 @pytest.mark.parametrize("service", ["migrate", "server", "worker"])
