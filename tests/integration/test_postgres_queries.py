@@ -111,10 +111,10 @@ SQL = re.compile(
 KEPT = {
     "create_customers",
     "create_tenants",
+    "find_deciding_subscriptions",
     "find_invoices",
     "find_occasions",
     "find_records",
-    "find_subscriptions",
     "lock_customers",
     "lock_tenants",
     "save_access",
@@ -414,7 +414,9 @@ class TestStatements:
             held = (await transaction.hold(claims)).claims
             await transaction.lock_customers([CustomerId(f"cus_{name}") for name in names])
             await transaction.lock_tenants([TenantId(name) for name in names])
-            await transaction.subscriptions(tenants=[TenantId(name) for name in names], ids=[])
+            await transaction.deciding_subscriptions(
+                tenants=[TenantId(name) for name in names], ids=[f"sub_{name}" for name in names]
+            )
             await transaction.settle(
                 [Outcome(claim=claim, disposition=Disposition.APPLIED, effect=Effect.CHANGED) for claim in held],
                 Changes(

@@ -94,6 +94,7 @@ from billing_core.model.records import (
 from billing_core.model.rules import BillingRules, RulesInForce
 from billing_core.model.schedule import Phase, PlannedItem, ScheduledChange, ScheduleSnapshot
 from billing_core.model.scope import OUT_OF_SCOPE, ProductScope, ScopeRule
+from billing_core.model.standing import Standing, latest_first, standing_of
 from billing_core.model.state import TenantState
 from billing_core.model.subscription import (
     BY_MAIL,
@@ -118,7 +119,9 @@ __all__ = [
     "ProvisionalView",
     "Views",
     "invoice_order",
+    "latest_first",
     "operation_of",
+    "standing_of",
     "subscription_order",
     "view_invoice",
     "view_invoices",
@@ -211,6 +214,7 @@ __all__ = [
     "SeatBounds",
     "Sighting",
     "Snapshot",
+    "Standing",
     "standings",
     "SubscriptionId",
     "SubscriptionInvoice",

@@ -14,6 +14,7 @@ from billing_core.model.grants import AccessGrant
 from billing_core.model.identifiers import SubscriptionId
 from billing_core.model.invoice import SubscriptionInvoice
 from billing_core.model.plan import Plan
+from billing_core.model.standing import latest_first
 from billing_core.model.subscription import BY_MAIL, SubscriptionSnapshot, TenantSubscription
 from billing_core.model.time import aware
 
@@ -108,6 +109,7 @@ class AccessFacts:
     """The part of a tenant's state that decides on its access."""
 
     subscriptions: Sequence[TenantSubscription] = ()
+    """At least those that `StateReader.deciding_subscriptions` returns."""
     invoices: Sequence[SubscriptionInvoice] = ()
     """At least the open ones of subscriptions whose status may give grace."""
     paying: Collection[SubscriptionId] = ()
@@ -213,6 +215,12 @@ class AccessPolicy:
     def counts_grace(self, seen: SubscriptionSnapshot) -> bool:
         """Return whether invoices decide on the access that a subscription gives."""
         return isinstance(self._rule(seen), Grace)
+
+    @cached_property
+    def grace_statuses(self) -> frozenset[str]:
+        """The statuses for which invoices decide on access, at least of some subscriptions."""
+        rules = (*self._rules.items(), *self._rules_by_mail.items())
+        return frozenset(status for status, rule in rules if isinstance(rule, Grace))
 
     def evaluate(self, basis: AccessFacts, now: datetime) -> AccessVerdict:
         """Return the best verdict that a grant or any of the tenant's subscriptions gives at `now`.
@@ -359,9 +367,7 @@ def _worth(verdict: AccessVerdict) -> tuple[int, bool, float]:
 def _preference(candidate: tuple[AccessVerdict, SubscriptionSnapshot]) -> tuple[int, bool, float, float, str]:
     """Rank by better state, then by longer duration, then by later subscription: that one explains best."""
     verdict, seen = candidate
-    latest = seen.ended_at or seen.current_period_start
-    age = 0.0 if latest is None else -latest.timestamp()
-    return (*_worth(verdict), age, seen.subscription_id)
+    return (*_worth(verdict), *latest_first(seen))
 
 
 def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:

@@ -132,7 +132,7 @@ def view_invoice(view: ProvisionalView | None, row: SubscriptionInvoice | None) 
 def view_subscriptions(
     views: Iterable[ProvisionalView], rows: Iterable[TenantSubscription]
 ) -> Sequence[TenantSubscription]:
-    """Return the subscriptions of tenants as they see them; `rows` are all of theirs, `views` all of their views."""
+    """Return subscriptions of tenants as they see them; `rows` hold those of all `views`, as far as there are any."""
     rows, pending = list(rows), _of_kind(views, SubscriptionSnapshot.kind)
     if not pending:
         return rows

@@ -83,7 +83,9 @@ async def change_grant(
 
 async def _load(transaction: BillingTransaction, policy: AccessPolicy, tenants: LockedTenants) -> Verdicts:
     views = [view for views in tenants.views.values() for view in views]
-    rows = await transaction.subscriptions(tenants=tenants.counters, ids=())
+    rows = await transaction.deciding_subscriptions(
+        tenants=tenants.counters, ids={view.object_id for view in views}, each_of=policy.grace_statuses
+    )
     subscriptions = view_subscriptions(views, rows)
     in_grace = {each.snapshot.subscription_id for each in subscriptions if policy.counts_grace(each.snapshot)}
     viewed = {view.snapshot.invoice_id for view in views if isinstance(view.snapshot, InvoiceSnapshot)}

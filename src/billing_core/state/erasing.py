@@ -80,7 +80,8 @@ async def _divide(
     """Return the customers that are the tenant's alone, and those linked to it that pay for other tenants, too."""
     own, shared = set(), set()
     for customer_id, customer in payers.items():
-        others = {*await transaction.tenants_under([customer_id]), customer.tenant_id} - {tenant_id, None}
+        under = (await transaction.tenants_under([customer_id])).get(customer_id, ())
+        others = {*under, customer.tenant_id} - {tenant_id, None}
         if not others:
             own.add(customer_id)
         elif customer.tenant_id == tenant_id:

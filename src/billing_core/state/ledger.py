@@ -16,6 +16,7 @@ from billing_core.model import (
     AccessPolicy,
     AccessVerdict,
     Answer,
+    CustomerId,
     CustomerSnapshot,
     InvoiceId,
     InvoiceSnapshot,
@@ -81,6 +82,7 @@ from billing_core.state.visibility import Visibility
 _NO_USAGE: Final[Mapping[InvoiceId, Sequence[UsageRecord]]] = MappingProxyType({})
 _NO_OWNERS: Final[Mapping[str, TenantId]] = MappingProxyType({})
 _NOTHING_DECIDED: Final[Mapping[str, LinkStanding]] = MappingProxyType({})
+_NO_PAYEES: Final[Mapping[CustomerId, Collection[TenantId]]] = MappingProxyType({})
 
 
 class Ledger:
@@ -99,6 +101,7 @@ class Ledger:
         records: Iterable[TenantRecord] = (),
         owners: Mapping[str, TenantId] = _NO_OWNERS,
         decided: Mapping[str, LinkStanding] = _NOTHING_DECIDED,
+        payees: Mapping[CustomerId, Collection[TenantId]] = _NO_PAYEES,
         occasions: Collection[tuple[TenantId, str]] = (),
         usage: Mapping[InvoiceId, Sequence[UsageRecord]] = _NO_USAGE,
         notify: bool = True,
@@ -109,7 +112,8 @@ class Ledger:
         Args:
             customers: the customers that the batch names.
             tenants: the locked tenants.
-            subscriptions: all subscriptions of these tenants.
+            subscriptions: those of these tenants that the batch may change or concerns otherwise, and those that decide
+                on their access then, see `StateReader.deciding_subscriptions`.
             invoices: the invoices that the batch shows or may rate again.
             evidence: looks up other events of an object, for ties.
             policy: decides on access.
@@ -117,6 +121,7 @@ class Ledger:
             records: the records that the batch shows, and those that lead to their invoices or decide on access.
             owners: the tenants of objects that events name in place of a customer.
             decided: what operators decided about customers and subscriptions whose events name a new or another tenant.
+            payees: the tenants that deleted customers pay for, as stored.
             occasions: the known occasions among those that the batch may report, by tenant and key.
             usage: the stored usage of invoices that replayed events show; it is compared with their lines.
             notify: whether messages are created. Without it only state changes.
@@ -163,6 +168,7 @@ class Ledger:
             tenants=tenants,
             notify=notify,
         )
+        self._payees = payees
         self._echoes: dict[int, str] = {}
 
     @property
@@ -337,6 +343,7 @@ class Ledger:
         if folded.effect is Effect.CHANGED and news is not None:
             held = self._subscriptions.all()
             payees = {each.tenant_id for each in held if each.snapshot.customer_id == deleted.customer_id}
+            payees.update(self._payees.get(deleted.customer_id, ()))
             for tenant_id in sorted(payees - {own}):
                 self._announcer.announce(tenant_id, event, news)
         if own is not None:

@@ -4,6 +4,7 @@ The one lock order is: hold the claims, then customers, tenants and the catalog,
 so that no two deadlock; the service holds the claims, everything after that happens here.
 """
 
+import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -34,6 +35,7 @@ from billing_core.model import (
     Tracked,
     Uncertainty,
     UsageRecord,
+    Views,
     invoice_of,
     leads_to,
     merge_metered_prices,
@@ -49,9 +51,16 @@ from billing_core.state.provisional import read_answer
 from billing_core.state.reading import ClaimedEvent, ProviderAnswer, Statement
 from billing_core.state.renewals import has_new_items
 from billing_core.state.rules import require_current
-from billing_core.state.shared_customers import described_subscription, names_new_owner, objects_of, subject_of
+from billing_core.state.shared_customers import (
+    deciding_ids,
+    described_subscription,
+    names_new_owner,
+    objects_of,
+    subject_of,
+)
 
-_DECIDE_ON_PAYMENT: Final = (CustomerSnapshot, PaymentMethodSnapshot)
+_COPIED: Final = (CustomerSnapshot, PaymentMethodSnapshot)
+"""Any live subscription of a tenant may show a part of them, and what it is charged to."""
 
 
 class LinksMovedError(Exception):
@@ -108,8 +117,9 @@ class StateLoader:
         customers = await _lock_customers(transaction, events, customers, shared=self._shared)
         owners = await _find_owners(transaction, events, shared=self._shared)
         named = _named_tenants(events, owners) if self._shared else _tenants(customers, events)
-        if self._shared and (deleted := _deleted_customers(snapshots)):
-            named |= set(await transaction.tenants_under(deleted))
+        deleted = _deleted_customers(snapshots) if self._shared else set()
+        payees = await transaction.tenants_under(deleted) if deleted else {}
+        named.update(*payees.values())
         named |= set(await tenants_on_shown(transaction, snapshots))
         decided = await _decided_before(transaction, events, customers, owners, shared=self._shared)
         named |= {each.tenant_id for each in decided.values() if each.tenant_id is not None}
@@ -120,18 +130,22 @@ class StateLoader:
         decided = {**decided, **await _outranking(transaction, events, customers, owners, shared=self._shared)}
         customers = await _read_again(transaction, customers, snapshots)
         records = await self._load_records(transaction, snapshots, customers)
-        subscriptions = await transaction.subscriptions(
-            tenants=tenants.counters.keys(),
-            ids={seen.subscription_id for seen in snapshots if isinstance(seen, SubscriptionSnapshot)},
-        )
         viewed = [view.snapshot for views in tenants.views.values() for view in views if view.snapshot is not None]
+        shown_invoices = _invoice_ids([*snapshots, *viewed]) | records.invoices
+        read_again = tenants.behind | set(also)
+        subscriptions = await transaction.deciding_subscriptions(
+            tenants=tenants.counters.keys(),
+            ids=_named_subscriptions(events, [*snapshots, *(each.snapshot for each in records.known)], tenants.views),
+            billed_by=shown_invoices,
+            each_of=self._policy.grace_statuses,
+            live_of=tenants.counters.keys() & (read_again | _copying_tenants(events, customers, owners, decided)),
+        )
         invoices = await transaction.invoices(
-            ids={seen.invoice_id for seen in (*snapshots, *viewed) if isinstance(seen, InvoiceSnapshot)}
-            | records.invoices,
+            ids=shown_invoices,
             subscriptions=_newly_metered(snapshots, subscriptions)
             | _with_new_items(snapshots, subscriptions)
             | self._in_grace([*snapshots, *viewed], subscriptions)
-            | {each.snapshot.subscription_id for each in subscriptions if each.tenant_id in tenants.behind | set(also)},
+            | {each.snapshot.subscription_id for each in subscriptions if each.tenant_id in read_again},
         )
         tracked: list[Tracked] = [*subscriptions, *invoices, *customers.values(), *records.known]
         return Ledger(
@@ -146,6 +160,7 @@ class StateLoader:
             ],
             owners=owners,
             decided=decided,
+            payees=payees,
             evidence=await gather_evidence(
                 transaction, events, tracked, translator=self._translator, catalog=self._catalog
             ),
@@ -174,9 +189,16 @@ class StateLoader:
         require_current(self._rules, tenants)
         viewed = [view.snapshot for view in tenants.views.get(tenant_id, ()) if view.snapshot is not None]
         await lock_clocks(transaction, [seen], tenants.counters)
-        subscriptions = await transaction.subscriptions(tenants=[tenant_id], ids=())
+        shown_invoices = _invoice_ids([seen, *viewed])
+        subscriptions = await transaction.deciding_subscriptions(
+            tenants=[tenant_id],
+            ids=_named_subscriptions((), [seen], tenants.views),
+            billed_by=shown_invoices,
+            each_of=self._policy.grace_statuses,
+            live_of=[tenant_id] if isinstance(seen, _COPIED) else (),
+        )
         invoices = await transaction.invoices(
-            ids={each.invoice_id for each in (seen, *viewed) if isinstance(each, InvoiceSnapshot)},
+            ids=shown_invoices,
             subscriptions=_newly_metered([seen], subscriptions)
             | _with_new_items([seen], subscriptions)
             | self._in_grace([seen, *viewed], subscriptions),
@@ -322,9 +344,47 @@ def _concern_payment(snapshots: Iterable[Snapshot]) -> bool:
         if isinstance(seen, SubscriptionSnapshot):
             if seen.payment_method_id is None and seen.charged:
                 return True
-        elif isinstance(seen, _DECIDE_ON_PAYMENT):
+        elif isinstance(seen, _COPIED):
             return True
     return False
+
+
+def _named_subscriptions(
+    events: Iterable[ClaimedEvent], snapshots: Iterable[Snapshot], views: Views
+) -> Collection[str]:
+    """Return the ids of all subscriptions that may change, and of those that events are about, among other ids."""
+    named = {id_ for event in events for id_ in event.translation.about}
+    for seen in snapshots:
+        if isinstance(seen, SubscriptionSnapshot | InvoiceSnapshot | ScheduleSnapshot) and seen.subscription_id:
+            named.add(seen.subscription_id)
+    for view in itertools.chain.from_iterable(views.values()):
+        named.add(view.object_id)
+        if isinstance(view.snapshot, InvoiceSnapshot) and view.snapshot.subscription_id is not None:
+            named.add(view.snapshot.subscription_id)
+    return named
+
+
+def _invoice_ids(snapshots: Iterable[Snapshot]) -> set[InvoiceId]:
+    return {seen.invoice_id for seen in snapshots if isinstance(seen, InvoiceSnapshot)}
+
+
+def _copying_tenants(
+    events: Iterable[ClaimedEvent],
+    customers: Mapping[CustomerId, TenantCustomer],
+    owners: Mapping[str, TenantId],
+    decided: Mapping[str, LinkStanding],
+) -> set[TenantId]:
+    """Return the tenants, as far as an event may belong to them, whose live subscriptions show a part of its object."""
+    found: list[TenantId | None] = []
+    for event in events:
+        translation, customer_id = event.translation, event.translation.customer_id
+        if any(isinstance(seen, _COPIED) for seen in translation.snapshots):
+            found.append(translation.tenant_hint)
+            found += [owners.get(id_) for id_ in deciding_ids(translation)]
+            if customer_id is not None:
+                found.append(customers[customer_id].tenant_id)
+                found.append(decided[customer_id].tenant_id if customer_id in decided else None)
+    return {tenant_id for tenant_id in found if tenant_id is not None}
 
 
 async def _find_owners(

@@ -298,8 +298,8 @@ class StateReader(Protocol):
         """
         ...
 
-    async def tenants_under(self, ids: Collection[CustomerId]) -> Collection[TenantId]:
-        """Return the tenants of all subscriptions of these customers, ended ones included."""
+    async def tenants_under(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, Collection[TenantId]]:
+        """Return the tenants of all subscriptions of each of these customers, ended ones included, if it has any."""
         ...
 
     async def tenants_on(self, clocks: Collection[str]) -> Collection[TenantId]:
@@ -322,6 +322,27 @@ class StateReader(Protocol):
         self, *, tenants: Collection[TenantId], ids: Collection[SubscriptionId]
     ) -> Sequence[TenantSubscription]:
         """Return all subscriptions of these tenants, and those with these ids of any tenant."""
+        ...
+
+    async def deciding_subscriptions(
+        self,
+        *,
+        tenants: Collection[TenantId],
+        ids: Collection[str] = (),
+        billed_by: Collection[InvoiceId] = (),
+        each_of: Collection[str] = (),
+        live_of: Collection[TenantId] = (),
+    ) -> Sequence[TenantSubscription]:
+        """Return the subscriptions that decide on the access of tenants, at a cost that hardly grows with the others.
+
+        Args:
+            tenants: the tenants. Of their subscriptions without a standing (`standing_of`) all are returned; of equal
+                standing the first by `latest_first`, leaving `ids` out of account: they may be about to change.
+            ids: subscriptions to return as well, of any tenant. Other ids are skipped.
+            billed_by: invoices whose subscriptions are returned as well, of any tenant.
+            each_of: statuses whose subscriptions are all returned, because invoices decide on their access.
+            live_of: those of the tenants whose live subscriptions are all returned.
+        """
         ...
 
     async def invoices(

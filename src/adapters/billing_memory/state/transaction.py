@@ -1,6 +1,7 @@
 """One unit of work over tenants' state, in process."""
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
 from datetime import datetime
 from itertools import product
@@ -19,13 +20,17 @@ from billing_core.model import (
     InvoiceId,
     LinkDecision,
     ProvisionalView,
+    Standing,
     SubscriptionId,
     SubscriptionInvoice,
+    SubscriptionSnapshot,
     TenantCustomer,
     TenantId,
     TenantRecord,
     TenantSubscription,
     UsageRecord,
+    latest_first,
+    standing_of,
 )
 from billing_core.operations.stored import OperationStatus
 from billing_core.oversight.ports import LoggedDecision
@@ -148,10 +153,13 @@ class MemoryTransaction:
         """Return the tenants that own these objects; unknown objects are left out."""
         return self._tables.owners(ids)
 
-    async def tenants_under(self, ids: Collection[CustomerId]) -> Collection[TenantId]:
-        """Return the tenants of all subscriptions of these customers."""
-        held = self._tables.subscriptions.values()
-        return {each.tenant_id for each in held if each.snapshot.customer_id in ids}
+    async def tenants_under(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, Collection[TenantId]]:
+        """Return the tenants of all subscriptions of each of these customers."""
+        found: defaultdict[CustomerId, set[TenantId]] = defaultdict(set)
+        for each in self._tables.subscriptions.values():
+            if each.snapshot.customer_id in ids:
+                found[each.snapshot.customer_id].add(each.tenant_id)
+        return found
 
     async def tenants_on(self, clocks: Collection[str]) -> Collection[TenantId]:
         """Return the tenants with subscriptions on these test clocks."""
@@ -176,6 +184,33 @@ class MemoryTransaction:
             for found in self._tables.subscriptions.values()
             if found.snapshot.subscription_id in ids or found.tenant_id in tenants
         ]
+
+    async def deciding_subscriptions(
+        self,
+        *,
+        tenants: Collection[TenantId],
+        ids: Collection[str] = (),
+        billed_by: Collection[InvoiceId] = (),
+        each_of: Collection[str] = (),
+        live_of: Collection[TenantId] = (),
+    ) -> Sequence[TenantSubscription]:
+        """Return the subscriptions that decide on the access of these tenants, and those that are named otherwise."""
+        invoices = self._tables.invoices
+        billed = {invoices[id_].snapshot.subscription_id for id_ in billed_by if id_ in invoices}
+        named = {held for held in self._tables.subscriptions if held in ids or held in billed}
+        first: dict[tuple[TenantId, Standing], SubscriptionSnapshot] = {}
+        for held in self._tables.subscriptions.values():
+            seen = held.snapshot
+            if held.tenant_id not in tenants or seen.subscription_id in ids:
+                continue
+            standing = standing_of(seen)
+            if standing is None or seen.status in each_of or (held.tenant_id in live_of and not seen.ended):
+                named.add(seen.subscription_id)
+            else:
+                key = held.tenant_id, standing
+                first[key] = min(first.get(key, seen), seen, key=latest_first)
+        named.update(seen.subscription_id for seen in first.values())
+        return [held for id_, held in self._tables.subscriptions.items() if id_ in named]
 
     async def invoices(
         self, *, ids: Collection[InvoiceId] = (), subscriptions: Collection[SubscriptionId] = ()

@@ -20,8 +20,7 @@ SELECT :customers.names, (
 FROM billing_customers
 WHERE customer_id = ANY ($1::text[]);
 
--- name: find_subscriptions
--- Args: $1 tenant ids, $2 subscription ids. Newest period first; `items` are rows of the columns of an item, by item id.
+-- part: with_items
 SELECT :subscriptions.names, ARRAY (
     SELECT ROW (:items.names)
     FROM subscription_items AS i
@@ -29,7 +28,52 @@ SELECT :subscriptions.names, ARRAY (
     ORDER BY i.item_id
 ) AS items
 FROM tenant_subscriptions
+
+-- name: find_subscriptions
+-- Args: $1 tenant ids, $2 subscription ids. Newest period first; `items` are rows of the columns of an item, by item id.
+:with_items
 WHERE tenant_id = ANY ($1::text[]) OR subscription_id = ANY ($2::text[])
+ORDER BY current_period_end DESC NULLS LAST, subscription_id DESC;
+
+-- name: find_deciding_subscriptions
+-- Jumps from one standing of a tenant to the next, and takes the latest subscription of each.
+-- Args: $1 tenant ids, $2 subscription ids, $3 invoice ids, $4 statuses, $5 tenant ids, as of the method of `StateReader`.
+-- Returns: rows like `find_subscriptions`.
+WITH RECURSIVE chosen (tenant_id, standing, status, ended, subscription_id) AS (
+    SELECT t.tenant_id, s.*
+    FROM unnest($1::text[]) AS t (tenant_id) CROSS JOIN LATERAL (
+        SELECT standing, status, ended, subscription_id
+        FROM billing_standings
+        WHERE tenant_id = t.tenant_id AND standing IS NOT NULL AND subscription_id <> ALL ($2::text[])
+        ORDER BY standing, latest DESC NULLS LAST, subscription_id
+        LIMIT 1
+    ) AS s
+    UNION ALL
+    SELECT c.tenant_id, s.*
+    FROM chosen AS c CROSS JOIN LATERAL (
+        SELECT standing, status, ended, subscription_id
+        FROM billing_standings
+        WHERE tenant_id = c.tenant_id AND standing > c.standing AND subscription_id <> ALL ($2::text[])
+        ORDER BY standing, latest DESC NULLS LAST, subscription_id
+        LIMIT 1
+    ) AS s
+), wanted (subscription_id) AS (
+    SELECT unnest($2::text[])
+    UNION ALL
+    SELECT subscription_id FROM subscription_invoices WHERE invoice_id = ANY ($3::text[])
+    UNION ALL
+    SELECT subscription_id FROM billing_standings WHERE tenant_id = ANY ($1::text[]) AND standing IS NULL
+    UNION ALL
+    SELECT subscription_id FROM chosen
+    UNION ALL
+    SELECT s.subscription_id
+    FROM chosen AS c CROSS JOIN LATERAL (
+        SELECT subscription_id FROM billing_standings WHERE tenant_id = c.tenant_id AND standing = c.standing
+    ) AS s
+    WHERE c.status = ANY ($4::text[]) OR (NOT c.ended AND c.tenant_id = ANY ($5::text[]))
+)
+:with_items
+WHERE subscription_id = ANY (ARRAY (SELECT subscription_id FROM wanted))
 ORDER BY current_period_end DESC NULLS LAST, subscription_id DESC;
 
 -- name: find_invoices
@@ -60,8 +104,11 @@ FROM billing_objects AS o JOIN billing_tenants AS t ON t.tenant_id = o.tenant_id
 WHERE o.object_id = ANY ($1::text[]);
 
 -- name: find_tenants_under
--- Args: $1 customer ids.
-SELECT DISTINCT tenant_id FROM tenant_subscriptions WHERE customer_id = ANY ($1::text[]);
+-- Args: $1 customer ids. Returns: each of them that has subscriptions, with the tenants of these.
+SELECT customer_id, array_agg(DISTINCT tenant_id) AS tenants
+FROM tenant_subscriptions
+WHERE customer_id = ANY ($1::text[])
+GROUP BY customer_id;
 
 -- name: find_tenants_on
 -- Args: $1 test clocks.

@@ -130,6 +130,20 @@ class PostgresTransaction:
         found = await self._fetch("find_subscriptions", list(tenants), list(ids))
         return list(map(rows.subscription_from_row, found))
 
+    async def deciding_subscriptions(
+        self,
+        *,
+        tenants: Collection[TenantId],
+        ids: Collection[str] = (),
+        billed_by: Collection[InvoiceId] = (),
+        each_of: Collection[str] = (),
+        live_of: Collection[TenantId] = (),
+    ) -> Sequence[TenantSubscription]:
+        """Return the subscriptions that decide on the access of these tenants, and those that are named otherwise."""
+        arguments = map(list, (tenants, ids, billed_by, each_of, live_of))
+        found = await self._fetch("find_deciding_subscriptions", *arguments)
+        return list(map(rows.subscription_from_row, found))
+
     async def invoices(
         self, *, ids: Collection[InvoiceId] = (), subscriptions: Collection[SubscriptionId] = ()
     ) -> Sequence[SubscriptionInvoice]:
@@ -146,9 +160,9 @@ class PostgresTransaction:
         self._note_departures(found)
         return {row["object_id"]: row["tenant_id"] for row in found}
 
-    async def tenants_under(self, ids: Collection[CustomerId]) -> Collection[TenantId]:
-        """Return the tenants of all subscriptions of these customers."""
-        return {row["tenant_id"] for row in await self._fetch("find_tenants_under", list(ids))}
+    async def tenants_under(self, ids: Collection[CustomerId]) -> Mapping[CustomerId, Collection[TenantId]]:
+        """Return the tenants of all subscriptions of each of these customers."""
+        return {row["customer_id"]: row["tenants"] for row in await self._fetch("find_tenants_under", list(ids))}
 
     async def tenants_on(self, clocks: Collection[str]) -> Collection[TenantId]:
         """Return the tenants with subscriptions on these test clocks."""

@@ -1,6 +1,8 @@
 """The contract of StateReader."""
 
 from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
 
 import attrs
 
@@ -15,9 +17,10 @@ from billing_core.model import (
 )
 from billing_core.state.ports import BillingTransaction, Changes, UnitOfWork
 from billing_core.testing.arrange import save
-from billing_core.testing.builders import ACME, GLOBEX, customer, invoice, subscription
+from billing_core.testing.builders import ACME, AT, GLOBEX, customer, invoice, item, month, subscription
 from billing_core.testing.state.samples import CHARGE, CLOCK, HOSTILE, OF_THE_CATALOG, PAYMENT, UNOWNED, record
 from billing_core.testing.suite import Suite
+from billing_core.testing.timing import LONG
 
 BOTH = (ACME, GLOBEX)
 
@@ -60,6 +63,114 @@ class StateReaderContract(Suite):
             assert await find(transaction, [ACME], []) == {"sub_1", "sub_2"}
             assert await find(transaction, [ACME], ["sub_1", "sub_3", "sub_9"]) == {"sub_1", "sub_2", "sub_3"}
             assert await find(transaction, [], ["sub_2"]) == {"sub_2"}
+
+    async def test_one_subscription_of_each_standing_decides(self, unit_of_work: UnitOfWork) -> None:
+        """The latest one, by id if two are; each difference that access depends on makes another standing."""
+        ended = {"status": "canceled", "ended_at": AT}
+        standings: list[dict[str, Any]] = [
+            {},
+            {"status": "unpaid"},
+            {"plan_code": "team"},
+            {"plan_code": HOSTILE},
+            {"plan_code": ""},
+            {"plan_code": None},
+            {"plan_code": "NULL"},
+            {"collection_method": "send_invoice"},
+            {"collection_method": None},
+            {"collection_paused": True},
+            {"collection_paused": True, "pause_behavior": "void"},
+            {"out_of_scope": True},
+            ended,
+            {**ended, "status": "incomplete_expired"},
+            {**ended, "plan_code": None},
+        ]
+        stored, expected = [], set()
+        for number, fields in enumerate(standings):
+            later = {"ended_at": AT + LONG} if fields.get("ended_at") else {"items": (item(period=month(2)),)}
+            early, first, last = (f"sub_{number}_{place}" for place in range(3))
+            stored += [subscription(id_, **fields | later) for id_ in (last, first)]
+            stored += [subscription(early, **fields), subscription(early + "_globex", GLOBEX, **fields)]
+            expected.add(first)
+        await save(unit_of_work, Changes(subscriptions=stored), tenants=BOTH)
+        async with unit_of_work.transaction() as transaction:
+            found = await transaction.deciding_subscriptions(tenants=[ACME])
+            assert {each.object_id for each in found} == expected
+            assert len(found) == len(expected)
+            found = await transaction.deciding_subscriptions(tenants=BOTH)
+            theirs = {each.object_id for each in found if each.tenant_id == GLOBEX}
+            assert theirs == {f"sub_{number}_0_globex" for number in range(len(standings))}
+            assert list(await transaction.deciding_subscriptions(tenants=[])) == []
+
+    async def test_subscriptions_without_a_period_come_after_their_equals(self, unit_of_work: UnitOfWork) -> None:
+        """So do ended ones without a time at which they ended."""
+        bare = (item(period=None),)
+        ended = {"status": "canceled", "items": bare}
+        stored = [
+            subscription("sub_1", items=bare),
+            subscription("sub_2"),
+            subscription("sub_3", **ended),
+            subscription("sub_4", **ended, ended_at=AT),
+        ]
+        await save(unit_of_work, Changes(subscriptions=stored))
+        async with unit_of_work.transaction() as transaction:
+            found = await transaction.deciding_subscriptions(tenants=[ACME])
+        assert {each.object_id for each in found} == {"sub_2", "sub_4"}
+
+    async def test_each_subscription_that_the_clock_may_end_decides(self, unit_of_work: UnitOfWork) -> None:
+        """An ended one does not change by the clock, whatever it was going to do."""
+        fields: list[dict[str, Any]] = [
+            {"status": "trialing"},
+            {"status": "incomplete"},
+            {"cancel_at_period_end": True},
+            {"cancel_at": AT},
+            {"test_clock": "clock_1"},
+        ]
+        stored = []
+        for number, passing in enumerate(fields):
+            stored += [subscription(f"sub_{number}_{each}", **passing) for each in range(2)]
+            over = {**passing, "status": "canceled", "ended_at": AT + timedelta(days=number)}
+            stored.append(subscription(f"sub_{number}_over", **over))
+        await save(unit_of_work, Changes(subscriptions=stored))
+        async with unit_of_work.transaction() as transaction:
+            found = {each.object_id for each in await transaction.deciding_subscriptions(tenants=[ACME])}
+        alone = {each.object_id for each in stored if not each.snapshot.ended}
+        assert found == {*alone, f"sub_{len(fields) - 1}_over"}
+
+    async def test_named_subscriptions_are_found_beside_those_that_decide(self, unit_of_work: UnitOfWork) -> None:
+        """They do not stand for others; those that only an invoice names do."""
+        ended = {"status": "canceled", "ended_at": AT}
+        stored = [
+            subscription("sub_1"),
+            subscription("sub_2"),
+            subscription("sub_3"),
+            subscription("sub_4", status="past_due"),
+            subscription("sub_5", status="past_due"),
+            subscription("sub_6", **ended),
+            subscription("sub_7", **ended),
+            subscription("sub_8", GLOBEX),
+            subscription("sub_9", GLOBEX),
+        ]
+        billed = [
+            invoice(f"in_{number}", each.tenant_id, subscription_id=each.snapshot.subscription_id)
+            for number, each in enumerate(stored, start=1)
+        ]
+        await save(unit_of_work, Changes(subscriptions=stored, invoices=billed), tenants=BOTH)
+
+        async with unit_of_work.transaction() as transaction:
+
+            async def find(tenants: list[TenantId], **others: Any) -> str:
+                found = await transaction.deciding_subscriptions(tenants=tenants, **others)
+                assert len({each.object_id for each in found}) == len(found)
+                return "".join(sorted(each.object_id.removeprefix("sub_") for each in found))
+
+            assert await find([ACME]) == "146"
+            assert await find([ACME], ids=["sub_1", "sub_6", "in_1", "sub_0"]) == "12467"
+            assert await find([ACME], ids=["sub_1", "sub_2", "sub_3", "sub_8"]) == "123468"
+            assert await find([ACME], billed_by=[InvoiceId("in_1"), InvoiceId("in_3"), InvoiceId("in_9")]) == "13469"
+            assert await find([ACME], each_of=["past_due"]) == "1456"
+            assert await find([ACME], each_of=["canceled"]) == "1467"
+            assert await find(list(BOTH), live_of=[ACME]) == "1234568"
+            assert await find([], ids=["sub_2"], billed_by=[InvoiceId("in_7")]) == "27"
 
     async def test_invoices_are_found_by_id_and_by_subscription(self, unit_of_work: UnitOfWork) -> None:
         """Tombstones too: they keep a late snapshot from bringing a draft back."""
@@ -125,7 +236,8 @@ class StateReaderContract(Suite):
         )
         payer = ended.snapshot.customer_id
         async with unit_of_work.transaction() as transaction:
-            assert set(await transaction.tenants_under([payer, CustomerId("cus_2")])) == set(BOTH)
+            found = await transaction.tenants_under([payer, CustomerId("cus_2")])
+            assert {customer_id: set(tenants) for customer_id, tenants in found.items()} == {payer: set(BOTH)}
             assert not await transaction.tenants_under([CustomerId("cus_2")])
             assert not await transaction.tenants_under([])
 
