@@ -61,9 +61,9 @@ class Measured:
 class Traffic:
     """Signed subscription updates of about 3 kB, in an old and a new API shape, none twice."""
 
-    def __init__(self) -> None:
+    def __init__(self, tenants: Sequence[int] = range(TENANTS)) -> None:
         self._numbers = itertools.count(1)
-        self._bodies = [_template(tenant, API_VERSIONS[tenant % len(API_VERSIONS)]) for tenant in range(TENANTS)]
+        self._bodies = [_template(tenant, API_VERSIONS[tenant % len(API_VERSIONS)]) for tenant in tenants]
         self.body_size = len(self._bodies[0])
 
     def objects(self) -> Sequence[Mapping[str, Any]]:
@@ -79,9 +79,10 @@ class Traffic:
         """Yield `count` new events, as they are sent."""
         start = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
         for number in itertools.islice(self._numbers, count):
-            body = self._bodies[number % TENANTS]
+            tenants = len(self._bodies)
+            body = self._bodies[number % tenants]
             body = body.replace(b"evt_0000000000", b"evt_%010d" % number)
-            quantity = b'"quantity": %d' % (number // TENANTS % 90 + 10)
+            quantity = b'"quantity": %d' % (number // tenants % 90 + 10)
             yield body.replace(b'"created": 1000000001', b'"created": %d' % (start + number)).replace(
                 b'"quantity": 99', quantity
             )

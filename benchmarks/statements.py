@@ -65,9 +65,9 @@ class Session:
 class Batches:
     """Batches of claimed and translated events."""
 
-    def __init__(self, inbox: PostgresEventInbox) -> None:
+    def __init__(self, inbox: PostgresEventInbox, traffic: Traffic) -> None:
         self._inbox = inbox
-        self._traffic = Traffic()
+        self._traffic = traffic
         self._verifier = StripeWebhookVerifier([WEBHOOK_SECRET], tolerance=_LEASE, clock=SystemClock())
         self._translator = StripeTranslator()
 
@@ -97,7 +97,7 @@ async def measure(sizes: Sequence[int], events: int) -> dict[int, dict[str, obje
                     translator=StripeTranslator(),
                     rules=RulesBook(BillingRules()),
                 )
-                batches = Batches(inbox)
+                batches = Batches(inbox, Traffic())
                 for _ in range(10):  # so that every subscription is known
                     await service.apply(await batches.next(TENANTS // 10))
                 session = Session(await pool.fetchval("SELECT pg_backend_pid()"))

@@ -66,7 +66,7 @@ class StateReaderContract(Suite):
 
     async def test_one_subscription_of_each_standing_decides(self, unit_of_work: UnitOfWork) -> None:
         """The latest one, by id if two are; each difference that access depends on makes another standing."""
-        ended = {"status": "canceled", "ended_at": AT}
+        ended: dict[str, Any] = {"status": "canceled", "ended_at": AT}
         standings: list[dict[str, Any]] = [
             {},
             {"status": "unpaid"},
@@ -86,7 +86,9 @@ class StateReaderContract(Suite):
         ]
         stored, expected = [], set()
         for number, fields in enumerate(standings):
-            later = {"ended_at": AT + LONG} if fields.get("ended_at") else {"items": (item(period=month(2)),)}
+            later: dict[str, Any] = {"items": (item(period=month(2)),)}
+            if fields.get("ended_at"):
+                later = {"ended_at": AT + LONG}
             early, first, last = (f"sub_{number}_{place}" for place in range(3))
             stored += [subscription(id_, **fields | later) for id_ in (last, first)]
             stored += [subscription(early, **fields), subscription(early + "_globex", GLOBEX, **fields)]
@@ -104,7 +106,7 @@ class StateReaderContract(Suite):
     async def test_subscriptions_without_a_period_come_after_their_equals(self, unit_of_work: UnitOfWork) -> None:
         """So do ended ones without a time at which they ended."""
         bare = (item(period=None),)
-        ended = {"status": "canceled", "items": bare}
+        ended: dict[str, Any] = {"status": "canceled", "items": bare}
         stored = [
             subscription("sub_1", items=bare),
             subscription("sub_2"),
@@ -138,7 +140,7 @@ class StateReaderContract(Suite):
 
     async def test_named_subscriptions_are_found_beside_those_that_decide(self, unit_of_work: UnitOfWork) -> None:
         """They do not stand for others; those that only an invoice names do."""
-        ended = {"status": "canceled", "ended_at": AT}
+        ended: dict[str, Any] = {"status": "canceled", "ended_at": AT}
         stored = [
             subscription("sub_1"),
             subscription("sub_2"),
