@@ -120,7 +120,7 @@ class Installation:
 
 
 class Story:
-    """What happens, decided by `random`."""
+    """A story of events and other changes, decided by `random`."""
 
     def __init__(self, random: Random, provider: ScriptedProvider, *, shared: bool) -> None:
         self._random = random
@@ -261,7 +261,7 @@ async def play(random: Random, *, shared: bool) -> None:
 @settings(max_examples=scaled(300))
 @given(decisions=choices(400))
 def test_messages_state_and_access_are_those_of_a_ledger_with_all_subscriptions(decisions: Random) -> None:
-    """Whatever changes: subscriptions, invoices, cards, disputes, test clocks, rules, answers to operations, time."""
+    """Subscriptions, invoices, cards, disputes, test clocks, rules, answers to operations and time change."""
     asyncio.run(play(decisions, shared=False))
 
 
