@@ -1,7 +1,7 @@
 """The contract of InvariantLog, in memory and on Postgres."""
 
 from datetime import timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import asyncpg
 import attrs
@@ -10,13 +10,13 @@ from tests.contract.conftest import InMemory, OnPostgres
 
 from billing_core.events import Disposition
 from billing_core.inbox.ports import EventInbox
-from billing_core.model import CustomerId
+from billing_core.model import CustomerId, EventId
 from billing_core.oversight.invariants import Invariant
 from billing_core.oversight.ports import InvariantLog
 from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.testing.arrange import park, save
 from billing_core.testing.builders import ACME, customer
-from billing_core.testing.oversight.invariant_log import InvariantLogContract, Plant
+from billing_core.testing.oversight.invariant_log import InvariantLogContract, Plant, Strip
 from billing_memory.clock import ManualClock
 from billing_memory.database import MemoryDatabase
 
@@ -66,6 +66,20 @@ class TestMemoryInvariantLog(InMemory, InvariantLogContract):
 
         return damage
 
+    @pytest.fixture
+    def strip(self, database: MemoryDatabase) -> Strip:
+        stored = database.tables.dispatch
+
+        async def delete(event_id: EventId, part: str) -> None:
+            (row,) = (each for each in stored.values() if each.event.event_id == event_id)
+            missing: dict[str, Any] = {part: None}
+            if part == "effect":
+                assert row.outcome is not None
+                missing = {"outcome": attrs.evolve(row.outcome, effect=None)}
+            stored[row.dispatch_id] = attrs.evolve(row, **missing)
+
+        return delete
+
 
 class TestPostgresInvariantLog(OnPostgres, InvariantLogContract):
     """On a real server, damaged by SQL."""
@@ -105,6 +119,17 @@ class TestPostgresInvariantLog(OnPostgres, InvariantLogContract):
             return example
 
         return damage
+
+    @pytest.fixture
+    def strip(self, pool: "asyncpg.Pool[asyncpg.Record]") -> Strip:
+        async def delete(event_id: EventId, part: str) -> None:
+            statement = (
+                f"UPDATE stripe_event_dispatch AS d SET {part} = NULL"
+                " FROM stripe_events AS e WHERE e.id = d.event AND e.event_id = $1"
+            )
+            assert await pool.execute(statement, event_id) == "UPDATE 1"
+
+        return delete
 
     async def test_an_event_whose_customer_was_linked_just_now_is_not_overdue(
         self,

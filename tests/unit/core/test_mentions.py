@@ -17,6 +17,7 @@ from billing_core.state.mentions import Mentions
         ("ada@acme.example", "Asked by ADA@ACME.EXAMPLE."),
         ("ada@acme.example", "<ada@acme.example>, twice"),
         ("Ada", "Ada Lovelace called"),
+        ("Al", "al called"),
         ("Ada Lovelace", "ada  lovelace, by phone"),
         ("Lovelace, Ada", "for Lovelace Ada"),
         ("Zoë Straße", "ZOE\u0308 STRASSE wrote"),

@@ -4,12 +4,13 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from billing_core.events import Disposition
 from billing_core.inbox.ports import EventInbox, EventQueue
 from billing_core.model import CustomerId, EventId
 from billing_core.oversight.invariants import Invariant
 from billing_core.oversight.ports import InvariantLog
 from billing_core.state.ports import Changes, UnitOfWork
-from billing_core.testing.arrange import applied, claimed, park
+from billing_core.testing.arrange import applied, claimed, park, settle
 from billing_core.testing.builders import ACME, GLOBEX, customer, message, messages, provider_event
 from billing_core.testing.suite import Suite
 
@@ -18,12 +19,15 @@ Plant = Callable[[Invariant], Awaitable[str]]
 
 Leases, messages and parked events may be moved into the past, beyond the time in which they should have been handled.
 """
+Strip = Callable[[EventId, str], Awaitable[None]]
+"""Deletes one part of an event's outcome: its `effect`, `reason` or `finished_at`."""
 
 
 class InvariantLogContract(Suite):
     """No violation in sound data; each kind of damage found, named and distinguished.
 
-    A binding provides `invariants`; `inbox`, `queue` and `unit_of_work` on the same data, all empty; and `plant`.
+    A binding provides `invariants`; `inbox`, `queue` and `unit_of_work` on the same data, all empty; `plant`; and
+    `strip`.
     """
 
     @pytest.fixture
@@ -41,6 +45,10 @@ class InvariantLogContract(Suite):
         await queue.bury(dead, reason="bug", error="boom")
         await park(inbox, unit_of_work, "evt_3", on=CustomerId("cus_1"))
         await claimed(inbox, provider_event("evt_4"))
+        other = await claimed(inbox, provider_event("evt_5"))
+        await settle(
+            unit_of_work, applied(other, disposition=Disposition.IGNORED, effect=None, reason="noise", sequence=None)
+        )
 
     @pytest.mark.usefixtures("sound")
     async def test_sound_data_has_no_violation(self, invariants: InvariantLog) -> None:
@@ -62,3 +70,24 @@ class InvariantLogContract(Suite):
         example = await plant(invariant)
         for violations in (await invariants.everything(), await invariants.sample()):
             assert [(each.invariant, each.count, each.examples) for each in violations] == [(invariant, 1, (example,))]
+
+    @pytest.mark.usefixtures("sound")
+    @pytest.mark.parametrize(
+        ("event_id", "part"),
+        [
+            ("evt_1", "effect"),
+            ("evt_1", "finished_at"),
+            ("evt_2", "reason"),
+            ("evt_2", "finished_at"),
+            ("evt_3", "reason"),
+            ("evt_5", "reason"),
+            ("evt_5", "finished_at"),
+        ],
+    )
+    async def test_an_outcome_that_lacks_one_part_is_found(
+        self, invariants: InvariantLog, strip: Strip, event_id: str, part: str
+    ) -> None:
+        """An applied event has an effect and an end; an ignored or dead one a reason and an end; a parked one a reason."""
+        await strip(EventId(event_id), part)
+        (violation,) = await invariants.everything()
+        assert (violation.invariant, violation.examples) == (Invariant.OUTCOME, (event_id,))

@@ -12,6 +12,7 @@ from billing_core.model import (
     CustomerId,
     DisputeSnapshot,
     EntitlementsSnapshot,
+    GrantId,
     InvoiceId,
     ItemId,
     PaymentMethodSnapshot,
@@ -271,16 +272,17 @@ class TenantReaderContract(Suite):
     async def test_state_holds_the_grants_that_hold(
         self, unit_of_work: UnitOfWork, tenant_reader: TenantReader
     ) -> None:
-        """Neither revoked nor ended ones, by the store's time; the list has all, the last made first."""
+        """Neither revoked nor ended ones, by the store's time; the list has all, the last made first, then by id."""
         async with unit_of_work.transaction() as transaction:
             now = (await transaction.lock_tenants([ACME])).now
         held = [grant("grant_1", until=now + LONG), grant("grant_2", granted_at=AT + TICK)]
         ended = grant("grant_3", until=now - TICK, granted_at=AT + 2 * TICK)
         revoked = grant("grant_4", revoked_at=AT, revoked_by="o", revoked_reason="x", granted_at=AT + 3 * TICK)
+        twin = attrs.evolve(revoked, grant_id=GrantId("grant_0"))
         theirs = grant("grant_5", GLOBEX, granted_at=AT + 4 * TICK)
-        await save(unit_of_work, Changes(grants=[revoked, *held, ended, theirs]), tenants=[ACME, GLOBEX])
+        await save(unit_of_work, Changes(grants=[twin, revoked, *held, ended, theirs]), tenants=[ACME, GLOBEX])
         assert list((await tenant_reader.state(ACME)).grants) == held
-        mine = [revoked, ended, *reversed(held)]
+        mine = [revoked, twin, ended, *reversed(held)]
         assert await tenant_reader.grants(ACME, limit=10) == mine
         assert await tenant_reader.grants(limit=10) == [theirs, *mine]
         assert await tenant_reader.grants(ACME, limit=2) == mine[:2]
@@ -332,14 +334,16 @@ class TenantReaderContract(Suite):
         second_line = usage("in_2", "il_2", period=month(2))
         yearly = usage("in_1", "il_9", feature_key="storage", period=month(1))
         elsewhere = usage("in_1", "il_8", subscription_id=SubscriptionId("sub_2"), period=month(1))
-        everything = [*calls, second_line, yearly, elsewhere]
+        late = usage("in_3", "il_7", feature_key="seats", period=month(1))
+        everything = [*calls, second_line, yearly, elsewhere, late]
         by_invoice = {
             InvoiceId(f"in_{number}"): [each for each in everything if each.invoice_id == f"in_{number}"]
             for number in (1, 2, 3)
         }
         await save(unit_of_work, Changes(usage=by_invoice))
-        assert list((await tenant_reader.state(ACME)).usage) == [calls[2], second_line, calls[1], yearly, elsewhere]
-        assert await tenant_reader.usage(ACME, limit=4) == [calls[2], second_line, calls[1], yearly]
+        newest = [calls[2], second_line, calls[1], late, yearly, elsewhere]
+        assert list((await tenant_reader.state(ACME)).usage) == newest
+        assert await tenant_reader.usage(ACME, limit=4) == newest[:4]
 
     async def test_other_products_are_not_shown(self, unit_of_work: UnitOfWork, tenant_reader: TenantReader) -> None:
         """Neither subscriptions, nor invoices by their lines or else by their subscription, nor usage of these."""
