@@ -1,16 +1,30 @@
 """Erasing a tenant, and the events that come for it afterwards."""
 
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import attrs
 import pytest
 from tests.unit.core.conftest import ACME, ALICE, BOB, GLOBEX, Loop, customer, invoice, subscription
 
 from billing_core.errors import ErasureRefusedError, LinkRefusedError
 from billing_core.events import Disposition, Translation
-from billing_core.model import ChargeSnapshot, InvoiceId, SubscriptionId, TenantRules
+from billing_core.model import (
+    ChargeSnapshot,
+    CustomerId,
+    InvoiceId,
+    SubscriptionId,
+    TenantCustomer,
+    TenantId,
+    TenantRules,
+)
+from billing_core.state.ports import BillingTransaction, LockedTenants
 from billing_core.testing.operations.operation_log import REQUEST
 from billing_memory.operations.log import MemoryOperationLog
+from billing_memory.state.repository import MemoryRepository
+from billing_memory.state.transaction import MemoryTransaction
 
 WHY: Any = {"actor": "grace", "reason": "request 7"}
 
@@ -129,3 +143,56 @@ async def test_a_charge_of_a_shared_customers_erased_payment_is_ignored(loop: Lo
     event = loop.provider.event("evt_late", Translation(customer_id=ALICE, snapshots=(charge,)), at=loop.clock.now())
     (outcome,) = await loop.arrive(event)
     assert outcome.reason == "erased"
+
+
+@pytest.mark.parametrize("missed", [True, False], ids=["a customer came", "an object left"])
+async def test_an_erasure_begins_again_if_something_moved_before_the_tenant_was_locked(
+    loop: Loop, missed: bool
+) -> None:
+    """Else a customer that was just linked would stay, and an object that just left would be deleted."""
+    await loop.arrive(loop.says(subscription()))
+    store = MovedMeanwhile(loop.repository, missed)
+    loop.written_to = store
+    erased = await loop.service().erase(ACME, **WHY)
+    assert (store.begun, erased.rows["customers"]) == (2, 1)
+    assert loop.database.tables.customers == {}
+
+
+@attrs.define
+class MovedMeanwhile:
+    """A repository in which another transaction moves something during the first unit of work."""
+
+    repository: MemoryRepository
+    missed: bool
+    """Whether it links a customer; it takes an object away otherwise."""
+    begun: int = 0
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[BillingTransaction]:
+        """A unit of work; the first one comes too late."""
+        self.begun += 1
+        async with self.repository.transaction() as transaction:
+            yield MovedTransaction(transaction, self.missed) if self.begun == 1 else transaction
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.repository, name)
+
+
+@attrs.frozen
+class MovedTransaction:
+    """The first unit of work."""
+
+    transaction: MemoryTransaction
+    missed: bool
+
+    async def lock_payers(self, tenant_id: TenantId) -> Mapping[CustomerId, TenantCustomer]:
+        """Lock them before the other transaction commits."""
+        found = await self.transaction.lock_payers(tenant_id)
+        return {} if self.missed else found
+
+    async def lock_tenants(self, ids: Collection[TenantId]) -> LockedTenants:
+        """Lock them after it has committed."""
+        return attrs.evolve(await self.transaction.lock_tenants(ids), overtaken=not self.missed)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.transaction, name)

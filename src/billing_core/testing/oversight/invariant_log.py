@@ -87,7 +87,7 @@ class InvariantLogContract(Suite):
     async def test_an_outcome_that_lacks_one_part_is_found(
         self, invariants: InvariantLog, strip: Strip, event_id: str, part: str
     ) -> None:
-        """An applied event has an effect and an end; an ignored or dead one a reason and an end; a parked one a reason."""
+        """Applied events have an effect and an end, ignored and dead ones a reason and an end, parked ones a reason."""
         await strip(EventId(event_id), part)
         (violation,) = await invariants.everything()
         assert (violation.invariant, violation.examples) == (Invariant.OUTCOME, (event_id,))
