@@ -48,7 +48,8 @@ class InboxFlowContract(Suite):
     async def test_delays_are_the_median_and_the_95th_percentile(
         self, inbox_flow: InboxFlow, inbox: EventInbox
     ) -> None:
-        """Interpolated; duplicates are counted."""
+        """Interpolated; duplicates are counted. Events received before the time do not count."""
+        await inbox.record(provider_event("evt_before", created_at=AT - 9 * MINUTE, received_at=AT - MINUTE))
         for number in range(5):
             received = AT + number * timedelta(seconds=10)
             event = provider_event(f"evt_{number}", created_at=AT, received_at=received)

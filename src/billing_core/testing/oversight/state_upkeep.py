@@ -173,9 +173,11 @@ class StateUpkeepContract(Suite):
     async def test_the_owner_of_an_object_is_found_by_its_id(
         self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, state_upkeep: StateUpkeep
     ) -> None:
-        """Of whatever kind it is; a dead event belongs to the tenant of its customer."""
+        """Of whatever kind it is; a dead event belongs to the tenant of its customer, also if that came later."""
+        early = await claimed(inbox, provider_event("evt_early"))
+        await queue.bury(early, reason="bug", error="boom", customer_id=CustomerId("cus_3"))
         changes = Changes(
-            customers=[customer("cus_1"), customer("cus_2", None)],
+            customers=[customer("cus_1"), customer("cus_2", None), customer("cus_3", GLOBEX)],
             subscriptions=[subscription("sub_1", GLOBEX)],
             invoices=[invoice("in_1", GLOBEX)],
         )
@@ -184,6 +186,8 @@ class StateUpkeepContract(Suite):
         await settle(unit_of_work, applied(done, customer_id=CustomerId("cus_1"), sequence=None))
         dead = await claimed(inbox, provider_event("evt_dead"))
         await queue.bury(dead, reason="bug", error="boom", customer_id=CustomerId("cus_1"))
+        theirs = await claimed(inbox, provider_event("evt_theirs"))
+        await settle(unit_of_work, applied(theirs, tenant_id=GLOBEX, sequence=None))
         owners = {
             "acme": ACME,
             "cus_1": ACME,
@@ -192,6 +196,8 @@ class StateUpkeepContract(Suite):
             "in_1": GLOBEX,
             "evt_done": ACME,
             "evt_dead": ACME,
+            "evt_early": GLOBEX,
+            "evt_theirs": GLOBEX,
             "evt_none": None,
             "nul\x00": None,
         }

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
+import attrs
+
 from billing_core.events import Disposition, Effect
 from billing_core.inbox.ports import EventInbox, EventQueue
 from billing_core.model import Attention, CustomerId, EntitlementsSnapshot, EventId, TenantId, TenantRecord
 from billing_core.oversight.explain import TenantHistory
-from billing_core.oversight.ports import TenantTimeline
+from billing_core.oversight.ports import InboxUpkeep, TenantTimeline
 from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.testing.arrange import applied, claimed, parked, save, settle
 from billing_core.testing.builders import (
@@ -30,7 +32,7 @@ ALICE, BOB = CustomerId("cus_alice"), CustomerId("cus_bob")
 class TenantTimelineContract(Suite):
     """The events, decisions and messages of one tenant, and of no other.
 
-    A binding provides `timeline`, and `inbox`, `queue` and `unit_of_work` on the same data, all empty.
+    A binding provides `timeline`, and `inbox`, `queue`, `inbox_upkeep` and `unit_of_work` on the same data, all empty.
     """
 
     async def test_an_unknown_tenant_has_no_history(self, timeline: TenantTimeline) -> None:
@@ -100,13 +102,26 @@ class TenantTimelineContract(Suite):
         between = await _history(timeline, since=1, until=4)
         assert (_ids(between), between.cut) == (["evt_1", "evt_2", "evt_3"], False)
 
+    async def test_an_event_whose_body_was_deleted_is_shown(
+        self, inbox: EventInbox, unit_of_work: UnitOfWork, timeline: TenantTimeline, inbox_upkeep: InboxUpkeep
+    ) -> None:
+        """As one that cannot be replayed."""
+        await save(unit_of_work, Changes())
+        await _apply(inbox, unit_of_work, "evt_1")
+        assert [each.body_kept for each in (await _history(timeline)).events] == [True]
+        assert (await inbox_upkeep.prune(older_than=timedelta(0), after=0, limit=10)).bodies == 1
+        await _apply(inbox, unit_of_work, "evt_2")
+        assert [each.body_kept for each in (await _history(timeline)).events] == [False, True]
+
     async def test_a_tenants_dead_events_and_uncertain_objects_need_attention(
         self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, timeline: TenantTimeline
     ) -> None:
         """Whenever they were received, also those that died before the link; never those of another tenant."""
         unsure = provenance("evt_1", "evt_2", ambiguous=True)
-        features = EntitlementsSnapshot(customer_id=ALICE, features=("api",), complete=False)
-        for event_id, customer_id in (("evt_0", ALICE), ("evt_00", BOB)):
+        features = EntitlementsSnapshot(customer_id=ALICE, features=("api",))
+        part = attrs.evolve(features, customer_id=CustomerId("cus_part"), complete=False)
+        whole, theirs = attrs.evolve(features, customer_id=CustomerId("cus_whole")), attrs.evolve(part, customer_id=BOB)
+        for event_id, customer_id in (("evt_0", ALICE), ("evt_00", BOB), ("evt_000", BOB)):
             early = await claimed(inbox, provider_event(event_id, received_at=AT))
             await queue.bury(early, reason="bug", error="boom", customer_id=customer_id)
         changes = Changes(
@@ -117,8 +132,14 @@ class TenantTimelineContract(Suite):
                 invoice("in_2", GLOBEX, lines_complete=False),
                 invoice("in_3"),
                 invoice("in_4", status="deleted", lines_complete=False),
+                invoice("in_5", basis=unsure),
             ],
-            records=[TenantRecord(tenant_id=ACME, snapshot=features, provenance=unsure)],
+            records=[
+                TenantRecord(tenant_id=ACME, snapshot=features, provenance=unsure),
+                TenantRecord(tenant_id=ACME, snapshot=part, provenance=provenance()),
+                TenantRecord(tenant_id=ACME, snapshot=whole, provenance=provenance()),
+                TenantRecord(tenant_id=GLOBEX, snapshot=theirs, provenance=unsure),
+            ],
         )
         await save(unit_of_work, changes, tenants=[ACME, GLOBEX])
         for number, named in enumerate((ALICE, BOB, None), start=1):
@@ -129,8 +150,10 @@ class TenantTimelineContract(Suite):
         assert _ids(await _history(timeline)) == ["evt_0", "evt_1"]
         assert [(each.kind, each.object_id, each.complete, each.basis.ambiguous) for each in attention.uncertain] == [
             ("customer", ALICE, True, True),
-            ("entitlements", f"entitlements:{ALICE}", False, True),
+            ("entitlements", f"entitlements:{ALICE}", True, True),
+            ("entitlements", "entitlements:cus_part", False, False),
             ("invoice", "in_1", False, False),
+            ("invoice", "in_5", True, True),
             ("subscription", "sub_1", True, True),
         ]
         assert (await _history(timeline, since=5)).attention == attention

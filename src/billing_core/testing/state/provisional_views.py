@@ -33,6 +33,7 @@ from billing_core.testing.builders import (
     line,
     message,
     month,
+    provenance,
     provider_event,
     subscription,
 )
@@ -42,6 +43,7 @@ from billing_core.testing.timing import LONG, TICK, Elapse
 
 SOON = AT + timedelta(days=3650)
 LONG_AGO = AT - timedelta(days=3650)
+UNSURE = provenance("evt_1", "evt_2", ambiguous=True)
 
 
 def view(
@@ -245,41 +247,53 @@ class ProvisionalViewsContract(Suite):
     ) -> None:
         """With the basis of its row; without a row of the same tenant there is none to write under.
 
-        One that is confirmed needs none.
+        One that is confirmed needs none. An object that is uncertain besides is listed and counted once.
         """
         async with unit_of_work.transaction() as transaction:
             now = (await transaction.lock_tenants([ACME])).now
-        bill = invoice("in_1", lines=(line(),), lines_complete=False)
+        bill, whole = invoice("in_1", lines=(line(),), lines_complete=False), invoice("in_2")
         rows = Changes(
-            subscriptions=[subscription("sub_1"), subscription("sub_3", GLOBEX), subscription("sub_4")],
-            invoices=[bill],
+            subscriptions=[
+                subscription("sub_1"),
+                subscription("sub_3", GLOBEX),
+                subscription("sub_4"),
+                subscription("sub_5", basis=UNSURE),
+            ],
+            invoices=[bill, whole],
             views={
                 ACME: [
                     view(invoice("in_1").snapshot, due_at=LONG_AGO),
+                    view(invoice("in_2").snapshot, due_at=LONG_AGO),
                     attrs.evolve(SHOWN, refetch_due_at=now + LONG),
                     view(subscription("sub_2").snapshot, due_at=LONG_AGO),
                     view(subscription("sub_3").snapshot, due_at=LONG_AGO),
                     attrs.evolve(view(subscription("sub_4").snapshot, due_at=LONG_AGO), confirmed=True),
+                    view(subscription("sub_5").snapshot, due_at=LONG_AGO),
                 ]
             },
         )
         await save(unit_of_work, rows, tenants=(ACME, GLOBEX))
         found = await uncertain_objects.uncertain(after="", limit=10)
         assert [(each.object_id, each.basis, each.view, each.complete) for each in found] == [
-            ("in_1", bill.provenance, "bo_1", False)
+            ("in_1", bill.provenance, "bo_1", False),
+            ("in_2", whole.provenance, "bo_1", True),
+            ("sub_5", UNSURE, "bo_1", True),
         ]
         counts = await uncertain_objects.count_uncertain()
-        assert (counts["invoice"], counts["subscription"]) == (1, 0)
+        assert (counts["invoice"], counts["subscription"]) == (2, 1)
         await elapse(LONG + TICK)
         found = await uncertain_objects.uncertain(after="", limit=10)
-        assert [(each.kind, each.object_id, each.view) for each in found] == [
-            ("invoice", "in_1", "bo_1"),
-            ("subscription", "sub_1", "bo_1"),
+        assert [(each.kind, each.object_id, each.view, each.complete) for each in found] == [
+            ("invoice", "in_1", "bo_1", False),
+            ("invoice", "in_2", "bo_1", True),
+            ("subscription", "sub_1", "bo_1", True),
+            ("subscription", "sub_5", "bo_1", True),
         ]
-        assert [each.object_id for each in await uncertain_objects.uncertain(after="in_1", limit=10)] == ["sub_1"]
+        after = await uncertain_objects.uncertain(after="in_2", limit=10)
+        assert [each.object_id for each in after] == ["sub_1", "sub_5"]
         assert [each.object_id for each in await uncertain_objects.uncertain(after="", limit=1)] == ["in_1"]
         counts = await uncertain_objects.count_uncertain()
-        assert (counts["invoice"], counts["subscription"]) == (1, 1)
+        assert (counts["invoice"], counts["subscription"]) == (2, 2)
 
     # --- the events of an operation -------------------------------------------------------------------------------
 

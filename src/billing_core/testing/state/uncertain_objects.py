@@ -66,6 +66,7 @@ class UncertainObjectsContract(Suite):
                 _entitled("cus_1"),
                 _entitled("cus_2", complete=False),
                 _entitled("cus_3", GLOBEX, basis=UNSURE),
+                _entitled("cus_4"),
                 _record(RefundSnapshot(refund_id="re_1", amount=1, currency="usd", status="pending"), basis=UNSURE),
             ],
         )
