@@ -83,6 +83,29 @@ class ConsumerOversightContract(Suite):
         (acme, _) = await consumer_oversight.waiting(MAILS, limit=10)
         assert acme.waiting_since > before
 
+    async def test_a_consumer_does_not_wait_for_anothers_messages(
+        self,
+        consumer_oversight: ConsumerOversight,
+        consumer_queue: ConsumerQueue,
+        consumer_register: ConsumerRegister,
+        unit_of_work: UnitOfWork,
+        elapse: Elapse,
+    ) -> None:
+        """One that handled them is idle, however much another one is behind."""
+        await consumer_register.register(consumer(CRM))
+        await number_up_to(unit_of_work, 3)
+        await handle(consumer_queue, CRM)
+        await elapse(20 * TICK)
+        await self.kill(consumer_queue)
+        await consumer_oversight.skip(MAILS, tenant_id=ACME, sequence=1, actor="ops", reason=None)
+        await self.kill(consumer_queue, position=1)
+        shown = {each.registered.consumer.name: each for each in await consumer_oversight.standings()}
+        assert (shown[CRM].waiting, shown[CRM].skipped, shown[CRM].lag) == (0, 0, Lag())
+        assert (shown[MAILS].waiting, shown[MAILS].skipped, shown[MAILS].lag.held) == (1, 1, 1)
+        lags = await consumer_oversight.lags()
+        assert (lags[CRM], lags[MAILS].held) == (Lag(), 1)
+        assert lags[MAILS].oldest >= 20 * TICK
+
     async def test_waiting_tenants_are_shown_with_their_failures(
         self,
         consumer_oversight: ConsumerOversight,
@@ -164,6 +187,18 @@ class ConsumerOversightContract(Suite):
         await self.kill(consumer_queue)
         assert await consumer_oversight.skip(MAILS, tenant_id=ACME, sequence=1, actor="ops", reason=None)
         assert await consumer_oversight.waiting(MAILS, limit=10) == []
+
+    async def test_the_latest_skips_come_first(
+        self, consumer_oversight: ConsumerOversight, consumer_queue: ConsumerQueue, unit_of_work: UnitOfWork
+    ) -> None:
+        """Of one consumer, within the limit."""
+        await number_up_to(unit_of_work, 2)
+        for sequence in (1, 2):
+            await self.kill(consumer_queue, position=sequence - 1)
+            await consumer_oversight.skip(MAILS, tenant_id=ACME, sequence=sequence, actor="ops", reason=None)
+        assert [each.sequence for each in await consumer_oversight.skipped(MAILS, limit=10)] == [2, 1]
+        assert [each.sequence for each in await consumer_oversight.skipped(MAILS, limit=1)] == [2]
+        assert await consumer_oversight.skipped(CRM, limit=10) == []
 
     async def test_a_skip_is_kept_while_a_search_has_not_reached_the_tenant(
         self,

@@ -8,11 +8,12 @@ from billing_core.inbox.ports import EventInbox, EventQueue, EventSelector, Held
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import CustomerId, EventId, TenantId
 from billing_core.state.ports import Changes, UnitOfWork
-from billing_core.testing.arrange import applied, claimed, save, settle
+from billing_core.testing.arrange import applied, claimed, parked, save, settle
 from billing_core.testing.builders import ACME, AT, GLOBEX, customer, provider_event, subscription
 from billing_core.testing.suite import Suite
 
 ALICE, BOB = CustomerId("cus_alice"), CustomerId("cus_bob")
+CAROL, DAVE = CustomerId("cus_carol"), CustomerId("cus_dave")
 HOSTILE = "%_\\' OR 1=1; -- \ud800\x00"
 
 EXPECTED: Mapping[EventFilter, set[str]] = {
@@ -84,6 +85,21 @@ class EventSelectorContract(Suite):
         stored = await store_three(inbox, queue, unit_of_work)
         for wanted, ids in EXPECTED.items():
             assert {stored[number] for number in await selector.select(wanted)} == ids, wanted
+
+    async def test_a_customers_events_are_its_own(
+        self, inbox: EventInbox, unit_of_work: UnitOfWork, selector: EventSelector
+    ) -> None:
+        """Neither another customer's of the same tenant, nor those that wait for another customer."""
+        await save(unit_of_work, Changes(customers=[customer(ALICE), customer(BOB)]))
+        for customer_id in (ALICE, BOB):
+            claim = await claimed(inbox, provider_event(f"evt_{customer_id}"))
+            await settle(unit_of_work, applied(claim, customer_id=customer_id, sequence=None))
+        for customer_id in (CAROL, DAVE):
+            claim = await claimed(inbox, provider_event(f"evt_{customer_id}"))
+            await settle(unit_of_work, parked(claim, customer_id, customer_id=customer_id))
+        everything = await selector.select(EventFilter())
+        for customer_id, number in zip((ALICE, BOB, CAROL, DAVE), everything, strict=True):
+            assert list(await selector.select(EventFilter(customer_id=customer_id))) == [number]
 
     async def test_plans_are_those_of_live_subscriptions_of_the_events_tenants(
         self, inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOfWork, selector: EventSelector

@@ -261,6 +261,7 @@ class TenantMovesContract(Suite):
         await save(unit_of_work, attrs.evolve(OBJECTS, events=messages(ACME, 1, 3)))
         await self._transfer(unit_of_work, leaving(GLOBEX, withdrawn=[_withdrawn(2)]))
         assert await history.outdated_logs([ACME, GLOBEX]) == [ACME]
+        assert await history.outdated_logs([GLOBEX]) == []
         await outbox.published([message(ACME, 1)])
         assert await log_rewrites.pending() == []
         await outbox.published([message(ACME, 2)])
