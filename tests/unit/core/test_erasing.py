@@ -130,6 +130,18 @@ async def test_what_a_shared_customer_pays_for_others_stays(loop: Loop) -> None:
     assert outcomes[late[1].event_id].tenant_id == GLOBEX
 
 
+async def test_what_a_customer_of_another_tenant_paid_for_is_recognized(loop: Loop) -> None:
+    """Its own tenant does not make it known whose subscription it is."""
+    loop.tenants = TenantRules(link="subscription")
+    await loop.service().link(ALICE, GLOBEX)
+    await loop.arrive(loop.says(subscription("sub_1")), loop.says(subscription("sub_2"), tenant=GLOBEX))
+    await loop.service().erase(ACME, **WHY)
+    assert loop.database.tables.customers[ALICE].tenant_id == GLOBEX
+    (late,) = await loop.arrive(loop.says(subscription("sub_1", status="canceled"), at=9))
+    assert (late.disposition, late.reason) == (Disposition.IGNORED, "erased")
+    assert set(loop.database.tables.subscriptions) == {"sub_2"}
+
+
 async def test_a_charge_of_a_shared_customers_erased_payment_is_ignored(loop: Loop) -> None:
     """It names the payer, and the invoice by which it is recognized."""
     loop.tenants = TenantRules(link="subscription")
