@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
+from structlog.testing import capture_logs
 from tests.unit.http.conftest import eventually
 
 from billing_app.http.stream.frames import KEEP_ALIVE
@@ -272,23 +273,26 @@ async def test_without_the_bus_messages_come_from_the_history(
     world = make_world(stream=StreamSettings(keepalive=SOON))
     world.bus = bus
     world.replace(bus=bus)
-    async with world.serving(), listen(world, last_event_id=0) as stream:
-        await stream.event()
-        await world.publish(ACME, 2)
-        assert await stream.numbers(2) == [1, 2]
-        bus.unavailable.set()
-        await world.commit(ACME, 3)
-        assert await stream.numbers(3) == [3, 4, 5]
-        async with listen(world, last_event_id=1) as newcomer:
-            assert (await newcomer.event()).id == "1"
-            assert await newcomer.numbers(4) == [2, 3, 4, 5]
-        assert world.sample("stripe_billing_stream_bus_lost_total") == 1
-        bus.unavailable.clear()
-        follows = bus.follows
-        await eventually(lambda: bus.follows > follows)
-        bus.clear()
-        await world.publish(ACME, 2)
-        assert await stream.numbers(2) == [6, 7]
+    with capture_logs() as lines:
+        async with world.serving(), listen(world, last_event_id=0) as stream:
+            await stream.event()
+            await world.publish(ACME, 2)
+            assert await stream.numbers(2) == [1, 2]
+            bus.unavailable.set()
+            await world.commit(ACME, 3)
+            assert await stream.numbers(3) == [3, 4, 5]
+            async with listen(world, last_event_id=1) as newcomer:
+                assert (await newcomer.event()).id == "1"
+                assert await newcomer.numbers(4) == [2, 3, 4, 5]
+            assert world.sample("stripe_billing_stream_bus_lost_total") == 1
+            bus.unavailable.clear()
+            follows = bus.follows
+            await eventually(lambda: bus.follows > follows)
+            bus.clear()
+            await world.publish(ACME, 2)
+            assert await stream.numbers(2) == [6, 7]
+    found = [(line["event"], line["log_level"]) for line in lines if line["event"].startswith("stream.bus")]
+    assert found == [("stream.bus_unavailable", "warning"), ("stream.bus_recovered", "info")]
 
 
 async def test_an_unavailable_repository_delays_messages_and_loses_none(make_world: MakeWorld, listen: Listen) -> None:

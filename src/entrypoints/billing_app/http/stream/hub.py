@@ -140,6 +140,8 @@ class StreamHub:
                 async with contextlib.aclosing(bus.follow()) as batches:
                     async for events in batches:
                         if not events:  # connected again, maybe to a part only: look for what was missed
+                            if attempt:
+                                log.info("stream.bus_recovered", attempts=attempt)
                             self._reader.bus_available, attempt = True, 0
                             self._compare_now.set()
                         for event in events:
