@@ -112,10 +112,12 @@ async def test_a_change_during_a_reading_is_not_lost(followed: Entitlements, sto
     await bus.say(store.change(ACME, "unpaid"))
     store.gate = asyncio.Event()
     asked = asyncio.create_task(followed.allows(ACME, "exports"))
-    await asyncio.sleep(0.005)
+    await eventually(lambda: store.readings == [ACME])
     await bus.say(store.change(ACME, "canceled"))
     store.gate.set()
-    verdict = await asked
+    await asked  # stale if its patience is over
+    await eventually(lambda: store.readings == [ACME, ACME])
+    verdict = await followed.allows(ACME, "exports")
     assert (verdict.reason, verdict.sequence) == (FeatureReason.ACCESS_BLOCKED, 3)
     assert store.readings == [ACME, ACME]
 
@@ -214,7 +216,7 @@ async def test_a_database_that_does_not_answer_holds_up_a_known_tenant_for_a_mom
     store.gate = asyncio.Event()
     assert (await followed.allows(ACME, "exports")).stale
     store.gate.set()
-    await asyncio.sleep(0.005)
+    await eventually(lambda: followed.allows_cached(ACME, "exports") is not None)
     found = followed.allows_cached(ACME, "exports")
     assert found is not None
     assert not found.allowed
@@ -225,7 +227,7 @@ async def test_many_questions_about_one_tenant_are_one_reading(followed: Entitle
     store.gate = asyncio.Event()
     initech = TenantId("initech")
     asked = [asyncio.create_task(followed.allows(initech, "exports")) for _ in range(50)]
-    await asyncio.sleep(0.005)
+    await eventually(lambda: store.readings == [initech])
     asked[0].cancel()
     store.gate.set()
     verdicts = await asyncio.gather(*asked[1:])

@@ -69,9 +69,10 @@ class Wakeup:
 
     async def _exchange(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         """Receive and send notices until the connection is lost."""
+        own = connection.get_server_pid()  # a lost connection has none any more, and may still deliver a notice
 
         def receive(_connection: Connection, sender: int, _channel: str, _payload: object) -> None:
-            if sender != connection.get_server_pid():
+            if sender != own:
                 self._due.set()
 
         def disconnected(_connection: object) -> None:

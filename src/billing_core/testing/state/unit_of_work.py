@@ -186,12 +186,11 @@ class UnitOfWorkContract(Suite):
                 if attempt % 3 == 0:
                     raise LookupError
 
-        results = await asyncio.gather(*(one(attempt) for attempt in range(30)), return_exceptions=True)
-        assert sum(isinstance(result, LookupError) for result in results) == 10
-        assert sum(result is None for result in results) == 20
-        assert await history.sequence(ACME) == 40
-        assert await history.sequences([ACME, TenantId("unknown")]) == {ACME: 40}
-        assert await history.events(ACME, after=0, limit=100) == messages(ACME, 1, 40)
+        results = await asyncio.gather(*(one(attempt) for attempt in range(15)), return_exceptions=True)
+        assert [type(result) for result in results if result is not None] == [LookupError] * 5
+        assert await history.sequence(ACME) == 20
+        assert await history.sequences([ACME, TenantId("unknown")]) == {ACME: 20}
+        assert await history.events(ACME, after=0, limit=100) == messages(ACME, 1, 20)
 
     @pytest.mark.parametrize("first", [1, 3])
     async def test_messages_must_continue_the_counter(
