@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
@@ -25,9 +29,12 @@ NARROW = {"width": 320, "height": 640}
 async def views(operated: Site, api: Api) -> dict[str, str]:
     """The address of each view, with something of everything on it."""
     harbor, acme, tern = (operated.account(name) for name in ("harbor", "acme", "tern-studio"))
-    for number, seats in enumerate((8, 9, 12)):
-        await api.event(await acme.subscribe(seats=seats), status="applied")
-        await acme.bill(f"ACME-000{number}", amounts=[(acme.price("pro"), seats, seats * 1900)])
+    await api.event(await acme.subscribe(seats=7), status="applied")
+    async with streamed(operated, acme.token):
+        for number, seats in enumerate((8, 9, 12)):
+            await api.event(await acme.subscribe(seats=seats), status="applied")
+            await acme.bill(f"ACME-000{number}", amounts=[(acme.price("pro"), seats, seats * 1900)])
+        await delivered(api)
     await api.event(await harbor.subscribe(seats=4), status="applied")
     await harbor.bill("HARBOR-0007", amounts=[(harbor.price("pro"), 4, 7600)], status="open", attempt_count=1)
     overdue = await harbor.subscribe(seats=4, status="past_due")
@@ -45,6 +52,25 @@ async def views(operated: Site, api: Api) -> dict[str, str]:
         "replay": "/ops/replay?status=dead&since=all",
         "audit": "/ops/audit",
     }
+
+
+@asynccontextmanager
+async def streamed(operated: Site, token: str) -> AsyncIterator[None]:
+    """Keep a stream of a tenant open."""
+    headers = {"Authorization": f"Bearer {token}"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.get(f"{operated.base_url}/api/v1/billing/stream") as response,
+    ):
+        assert response.status == 200, await response.text()
+        yield
+
+
+async def delivered(api: Api) -> None:
+    """Wait until the overview knows how long deliveries took: processes report that now and then."""
+    async with asyncio.timeout(120):
+        while (await api.get("/overview", window="5m"))["stages"][-1]["p95_seconds"] is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
 
 
 async def act(operated: Site, api: Api) -> None:

@@ -123,3 +123,18 @@ async def test_a_server_that_does_not_answer_costs_no_token(operate: Operating) 
     await page.unroute(f"**{API}/**")
     await expect(page.get_by_role("heading", name="Audit log")).to_be_visible()
     await expect(page.locator("#connection")).to_have_text("Live")
+
+
+async def test_the_end_of_a_token_is_announced(operate: Operating) -> None:
+    """Some minutes before: with the session ends what is being typed."""
+    opened = await operate(signed_in=False)
+    page = opened.page
+    for minutes, announced in ((4, True), (30, False)):
+        await page.get_by_label("Token").fill(operators_token(ttl=timedelta(minutes=minutes)))
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#connection")).to_have_text("Live")
+        if announced:
+            await expect(page.locator("#expiry")).to_contain_text("Your token ends at")
+        else:
+            await expect(page.locator("#expiry")).to_be_empty()
+        await page.get_by_role("button", name="Sign out").click()

@@ -54,7 +54,7 @@ LATENCIES: dict[str, tuple[dict[str, float] | dict[str, None], dict[str, float],
         "400 ms over the target",
     ),
     "unseen": ({"p50_seconds": 0.08, "p95_seconds": 0.1}, {"applied": 0.1}, "no open stream was written to"),
-    "nothing": (NEVER, {}, "No event was processed"),
+    "nothing": (NEVER, {}, "No delay was reported"),
 }
 
 

@@ -8,10 +8,12 @@ const GAP = 0.1; // percent between two stages
 const LABEL = [0.08, 0.85]; // where the label of the mark has room between those of the ends
 const FOLLOWED = ["applied", "published", "delivered"]; // the delay of applied includes that of stored
 
+const NOTHING = "No delay was reported in this window. Servers and workers report theirs every ten seconds.";
+
 /** Show the delays from the webhook to the screen beside their target, or say why there are none. */
 export function budget({ latency, stages }) {
   const { target_seconds: target, p50_seconds: p50, p95_seconds: p95 } = latency;
-  if (p95 === null) return element("p", "budget quiet", "No event was processed in this window, so nothing was late.");
+  if (p95 === null) return element("p", "budget quiet", NOTHING);
   return element("div", "budget", bar(parts(stages), p95, target), text(stages, { p50, p95, target }));
 }
 

@@ -15,6 +15,8 @@ import { clock } from "./times.js";
 
 const LIVE = "Live";
 const FLICKER = 2000; // milliseconds that a lost connection may take to come back before it is shown
+const SOON = 5 * 60_000; // milliseconds before the end of a token from which the page says so
+const LONGEST_TIMER = 2 ** 31 - 1;
 const RETRY = 5000; // milliseconds after which a server that did not answer is asked again
 
 const router = new Router({
@@ -37,6 +39,7 @@ const router = new Router({
 });
 const feed = new LiveFeed({ onOpen: connected, onFrame: heard, onLost: disconnected });
 let lost; // the timer that shows a lost connection
+let expiry; // the timer that says that the token ends soon
 let retry; // the timer that signs in again
 let isConnected = false;
 let updatedAt = null; // when what is shown was right
@@ -59,6 +62,7 @@ async function signIn(token) {
     return signInLater(token, error);
   }
   $("operator").textContent = operator.subject;
+  expectEnd(operator.expires_at);
   show(true);
   connection("wait", "Connecting");
   await router.start();
@@ -75,11 +79,21 @@ function signInLater(token, error) {
   return false;
 }
 
+/** Say soon before a token ends that it does: with it end the page and what is being typed. */
+function expectEnd(instant) {
+  clearTimeout(expiry);
+  const wait = Date.parse(instant) - Date.now() - SOON;
+  if (wait > LONGEST_TIMER) return;
+  expiry = setTimeout(() => setText($("expiry"), `Your token ends at ${clock(instant)}`), Math.max(0, wait));
+}
+
 function signOut(reason = "") {
   feed.stop();
   router.stop();
   clearTimeout(lost);
   clearTimeout(retry);
+  clearTimeout(expiry);
+  setText($("expiry"), "");
   isConnected = false;
   session.token = null;
   forgetSearch();

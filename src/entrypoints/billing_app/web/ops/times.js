@@ -52,4 +52,4 @@ export function lengthOf(seconds) {
 export const secondsBetween = (from, to) => (Date.parse(to) - Date.parse(from)) / 1000;
 
 /** Format a rate or another small number with at most one decimal. */
-export const decimal = (number) => NUMBER.format(number);
+export const decimal = (number) => NUMBER.format(number < 100 ? number : Math.round(number));
