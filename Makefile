@@ -48,7 +48,7 @@ dev-down: installed ## stop the local Postgres and Valkey
 
 .PHONY: test
 test: setup ## run all tests that need no browser (ARGS="-k webhook"), as many files at a time as WORKERS
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: e2e
 e2e: setup ## run the tests of the page in a real browser (ARGS="--screenshots docs/billing/images")

@@ -83,9 +83,10 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
-    """Exempt modules and collected tests from garbage collections, which a quarter of the time was spent in."""
+    """Exempt modules and tests from garbage collections, and collect less often: a quarter of the time went there."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000)
 
 
 @pytest.hookimpl(wrapper=True)

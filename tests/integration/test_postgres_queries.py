@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -159,6 +160,7 @@ async def _scans(session: Connection, name: str, text: str) -> list[Scan]:
     ]
 
 
+@cache
 def strings(path: Path) -> list[str]:
     """Every string in a module, docstrings and comments left out."""
     tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import billing_core
 
 
+@cache
 def declared() -> dict[str, str]:
     """Return the module of each public name as type checkers see it."""
     tree = ast.parse(Path(billing_core.__file__).read_text(encoding="utf-8"))
