@@ -30,15 +30,22 @@ _DECLARED: Final = _Declarations()
 
 
 def load(name: str) -> Mapping[str, str]:
-    """Return the statements of `<name>.sql`, each by the `-- name:` that introduces it.
+    """Return the statements of `<name>.sql`, each by the `-- name:` that introduces it. Raises: as `parse`."""
+    return parse(files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8"))
+
+
+def parse(text: str) -> Mapping[str, str]:
+    """Return the statements of a file's text, each by the `-- name:` that introduces it.
 
     What several of them share is introduced by `-- part:`, and stands where a statement has `:part`.
+
+    Raises: ValueError if two of them have one name.
     """
-    text = files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
     _, *sections = _SECTION.split(text)
     cut = list(zip(sections[::3], sections[1::3], sections[2::3], strict=True))
-    if len({title for _, title, _ in cut}) != len(cut):
-        raise ValueError(f"{name}.sql has two statements of one name")
+    titles = [title for _, title, _ in cut]
+    if repeated := {title for title in titles if titles.count(title) > 1}:
+        raise ValueError(f"two statements have one name: {', '.join(sorted(repeated))}")
     parts = {title: body.strip() for kind, title, body in cut if kind == "part"}
     statements = {title: body.strip() for kind, title, body in cut if kind == "name"}
     return MappingProxyType({title: expand(_whole(body, parts), _DECLARED) for title, body in statements.items()})
