@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 
 from billing_embedded.binaries import find_valkey
+from billing_embedded.loopback import free_port
 
 SLOTS = 16384
 
@@ -21,7 +21,7 @@ class Valkey:
     """One server without persistence."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = folder
         self._settings = settings
@@ -93,7 +93,7 @@ class ValkeyCluster:
                 **{
                     "cluster-enabled": "yes",
                     "cluster-config-file": f"nodes-{number}.conf",
-                    "cluster-port": str(_free_port()),
+                    "cluster-port": str(free_port()),
                     "cluster-node-timeout": "1000",
                     # As in a cluster of an operator: with one master less, the others continue.
                     "cluster-require-full-coverage": "no",
@@ -129,10 +129,3 @@ class ValkeyCluster:
     def kill(self) -> None:
         for node in self.nodes:
             node.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

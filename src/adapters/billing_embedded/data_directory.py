@@ -15,13 +15,11 @@ from typing import Any
 import attrs
 
 from billing_embedded.errors import EmbeddedError
-from billing_embedded.loopback import LOOPBACK, is_free
+from billing_embedded.loopback import LOOPBACK, PORTS, is_free
 
 _SUPERVISOR = "supervisor"
 _USERS = "users"
 _LOCK_GRACE_SECONDS = 0.5
-_PORTS = range(20000, 32000)
-"""Below the range of outgoing connections, so that a port is still free at the next start."""
 
 
 @attrs.frozen(kw_only=True)
@@ -211,7 +209,7 @@ def _try_lock(descriptor: int, kind: int) -> bool:
 
 
 def _pick_port(taken: set[int]) -> int:
-    for port in random.sample(_PORTS, 200):
+    for port in random.sample(PORTS, 200):
         if port not in taken and is_free(port):
             return port
-    raise EmbeddedError(f"No free port between {_PORTS.start} and {_PORTS.stop} was found on {LOOPBACK}.")
+    raise EmbeddedError(f"No free port between {PORTS.start} and {PORTS.stop} was found on {LOOPBACK}.")
