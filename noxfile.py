@@ -47,8 +47,8 @@ PARTIAL = {
 }
 """A part of the answer of `billing events list` with each extra: one to install, or that the database is not there."""
 COVERED = ["tests/unit", "tests/contract", "tests/property", "tests/histories"]
-LEAST_COVERAGE = 0
-"""Percent of lines and branches that the tests in COVERED run; 0 until a whole run has been measured."""
+LEAST_COVERAGE = 46
+"""Percent of lines and branches, measured on a part of the tests in COVERED. Raise it to what a whole run has."""
 LOCKED_REQUIREMENTS = Path("requirements-dev.txt")
 LOCKED = {Path("requirements.txt"): ["--no-dev"], LOCKED_REQUIREMENTS: ["--group", "dev"]}
 """The files that pip reads in place of uv.lock, and what of it each holds: to run the program, and to develop it."""
