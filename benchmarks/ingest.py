@@ -130,9 +130,11 @@ async def limits_server(urls: ServerUrls) -> AsyncIterator[int]:
         yield port
 
 
-async def measure_limit(urls: ServerUrls, traffic: Traffic, connections: int, *, endpoint: str) -> Measured:
+async def measure_limit(
+    urls: ServerUrls, traffic: Traffic, connections: int, *, endpoint: str, events: int | None = None
+) -> Measured:
     """Measure one endpoint of limits.py."""
-    requests = traffic.requests(f"/{endpoint}", EVENTS[connections])
+    requests = traffic.requests(f"/{endpoint}", events or EVENTS[connections])
     async with limits_server(urls) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
         cpu_before, started = cpu_seconds_of_children(), time.perf_counter()
         accepted = await load.post_all(port, requests, connections=connections)
@@ -150,10 +152,17 @@ async def measure_limit(urls: ServerUrls, traffic: Traffic, connections: int, *,
 
 
 async def measure_billing(
-    urls: ServerUrls, traffic: Traffic, connections: int, *, worker: Worker, processes: int = 1, fresh: bool = True
+    urls: ServerUrls,
+    traffic: Traffic,
+    connections: int,
+    *,
+    worker: Worker,
+    processes: int = 1,
+    events: int | None = None,
+    fresh: bool = True,
 ) -> Measured:
     """Measure `billing serve` with its worker in a given process, on an empty inbox or on the present one."""
-    requests = traffic.requests("/webhooks/stripe", EVENTS[connections])
+    requests = traffic.requests("/webhooks/stripe", events or EVENTS[connections])
     database = await asyncpg.connect(urls.database_url)
     try:
         # Work that another measurement left behind is not part of this one.

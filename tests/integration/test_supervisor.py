@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from tests.patience import PATIENCE
 
 from billing_app.errors import StartRefusedError
-from billing_app.lifeline import Lifeline
+from billing_app.lifeline import READY, Lifeline
 from billing_app.processes.assignment import Assignment
 from billing_app.processes.supervisor import Supervisor
 from billing_app.runtime import termination
@@ -34,7 +34,7 @@ async def serve(_settings: Settings, *, account_id: str | None, lifeline: Lifeli
     """Serve until the end is asked for."""
     stop = termination()
     lifeline.follow(stop)
-    lifeline.report_ready()
+    lifeline.report(READY)
     await stop.wait()
     sys.exit(status)
 
@@ -59,7 +59,7 @@ def note_visible(folder: Path) -> None:
 async def crash_once(_settings: Settings, *, account_id: str | None, lifeline: Lifeline, noted: Path) -> None:
     """Serve and crash for the first time, and go on from then on."""
     if note_first(noted):
-        lifeline.report_ready()
+        lifeline.report(READY)
         await asyncio.sleep(0.5)
         os._exit(3)
     await serve(_settings, account_id=account_id, lifeline=lifeline)
@@ -67,7 +67,7 @@ async def crash_once(_settings: Settings, *, account_id: str | None, lifeline: L
 
 async def hang(_settings: Settings, *, account_id: str | None, lifeline: Lifeline) -> None:
     """Serve and never end."""
-    lifeline.report_ready()
+    lifeline.report(READY)
     time.sleep(PATIENCE)  # noqa: ASYNC251 - a loop that is blocked does not notice anything
 
 

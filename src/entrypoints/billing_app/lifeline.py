@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-READY: Final = b"ready\n"
+READY: Final = "ready"
 """The report of a process that serves."""
 
 
@@ -43,7 +43,7 @@ class Lifeline:
 
         loop.add_reader(self.orders, look)
 
-    def report_ready(self) -> None:
-        """Report that this process serves."""
+    def report(self, line: str) -> None:
+        """Report to the supervisor."""
         with contextlib.suppress(OSError):  # a supervisor that has ended is noticed by `follow`
-            os.write(self.reports, READY)
+            os.write(self.reports, f"{line}\n".encode())

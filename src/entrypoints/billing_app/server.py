@@ -14,11 +14,11 @@ from billing_app.container import Container, Starting, open_container
 from billing_app.http.access_log import AccessLogger
 from billing_app.http.app import create_app, create_probes
 from billing_app.http.auth import TenantAuthenticator
-from billing_app.lifeline import Lifeline
+from billing_app.lifeline import READY, Lifeline
+from billing_app.listening import cannot_listen
 from billing_app.runtime import settle_garbage_collector, termination, until
 from billing_app.settings import Settings
 from billing_app.shutdown import ShutdownDeadline
-from billing_app.troubleshooting import ServerTrouble
 from billing_core.errors import ConfigurationError
 
 log = structlog.get_logger()
@@ -155,7 +155,7 @@ async def _run(
 ) -> None:
     settle_garbage_collector()
     if lifeline is not None:
-        lifeline.report_ready()
+        lifeline.report(READY)
     try:
         await until(stop, over, failure=failure or asyncio.get_running_loop().create_future())
     finally:
@@ -207,11 +207,3 @@ async def _listening(address: _Address, app: web.Application, deadline: Shutdown
         yield f"http://{host}:{port}"
     finally:
         await deadline.finish("http", runner.cleanup())
-
-
-def cannot_listen(host: str, port: int, variable: str, error: OSError) -> ConfigurationError:
-    """Return the error about an address that is taken or not this machine's; `variable` sets its port."""
-    return ConfigurationError(
-        f"cannot listen on {host}:{port} ({error.strerror}): set {variable} to a free port, for example "
-        f"{variable}={port + 1}. See {ServerTrouble.PORT_IS_TAKEN}."
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -51,13 +51,16 @@ def serve(host: str | None, port: int | None, metrics_port: int | None, no_worke
     billing serve --host 0.0.0.0 --port 80 --no-worker
     """
     settings, faults = Settings.examine()
-    settings = _listening(settings, host=host, port=port, metrics_port=metrics_port)
+    settings = _with_options(settings, processes, host=host, port=port, metrics_port=metrics_port)
     if no_worker:
         settings = attrs.evolve(settings, switches=attrs.evolve(settings.switches, retry_worker=False))
-    from billing_app import server
+    from billing_app.processes import tasks
     from billing_app.processes.supervisor import supervise_servers
 
-    _start(settings, faults, processes, server.serve, supervise_servers)
+    if processes > 1:
+        _run(settings, supervise_servers(settings, faults))
+    else:
+        _run(settings, _checked(settings, faults, tasks.serve))
 
 
 @click.command()
@@ -80,43 +83,35 @@ def worker(concurrency: int, metrics_port: int | None, processes: int) -> None:
     billing worker --processes 2 --metrics-port 9471
     """
     settings, faults = Settings.examine()
-    settings = _listening(settings, metrics_port=metrics_port)
-    from billing_app import server
+    settings = _with_options(settings, processes, metrics_port=metrics_port)
+    from billing_app.processes import tasks
     from billing_app.processes.supervisor import supervise_workers
 
-    _start(settings, faults, processes, partial(server.work, concurrency=concurrency), supervise_workers)
+    if processes > 1:
+        _run(settings, supervise_workers(settings, faults, concurrency=concurrency))
+    else:
+        _run(settings, _checked(settings, faults, partial(tasks.work, concurrency=concurrency)))
 
 
-def _listening(settings: Settings, **given: str | int | None) -> Settings:
-    """Return settings with the addresses that were given as options."""
+def _with_options(settings: Settings, processes: int, **given: str | int | None) -> Settings:
+    """Return settings with the number of processes and the addresses that were given as options."""
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    return attrs.evolve(settings, server=attrs.evolve(settings.server, **options))
+    return attrs.evolve(settings, processes=processes, server=attrs.evolve(settings.server, **options))
 
 
-def _start(
-    settings: Settings,
-    faults: Sequence[SettingsFault],
-    processes: int,
-    run: Run,
-    supervise: Callable[..., Coroutine[object, object, int]],
-) -> None:
-    """Run one process or several if nothing speaks against it. Raises: StartRefusedError."""
-    from billing_app.doctor import check_start, log_start, log_step
+async def _checked(settings: Settings, faults: Sequence[SettingsFault], run: Run) -> None:
+    """Run one process if nothing speaks against it. Raises: StartRefusedError."""
+    from billing_app.processes import tasks
+
+    await run(settings, account_id=await tasks.check(settings, faults))
+
+
+def _run(settings: Settings, main: Coroutine[Any, Any, int | None]) -> None:
+    """Run a process or a supervisor to its end, and exit with its status. Raises: StartRefusedError."""
     from billing_app.processes.running import run_process
-
-    settings = attrs.evolve(settings, processes=processes)
-
-    async def start() -> int:
-        log_step("checks settings and what they name: servers, the Stripe key, clocks")
-        found = await check_start(settings, faults)
-        log_start(settings, found)
-        if processes > 1:
-            return await supervise(settings, run, account_id=found.account_id)
-        await run(settings, account_id=found.account_id)
-        return 0
 
     for warning in settings.warnings:
         click.echo(f"billing: {warning}. See {SettingTrouble.SETTING_IS_SUSPICIOUS}.", err=True)
-    status = run_process(settings, start())
+    status = run_process(settings, main)
     if status:
         raise click.exceptions.Exit(status)

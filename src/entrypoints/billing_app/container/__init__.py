@@ -31,7 +31,8 @@ if TYPE_CHECKING:
         open_inspector,
         read_account_id,
     )
-    from billing_app.container.opening import Starting, configure_logging, follow_host_logging, open_container
+    from billing_app.container.logs import configure_logging, follow_host_logging
+    from billing_app.container.opening import Starting, open_container
     from billing_app.container.outgoing import open_webhook_sender
     from billing_app.container.schema import SchemaReport, bring_schema_up_to_date
     from billing_app.container.tools import Tools, find_durability_risks, open_tools
@@ -47,7 +48,8 @@ _NAMES: Final = {
         "check_issuer_keys find_conflict find_held_account inspect_database inspect_redis is_tested open_inspector "
         "read_account_id"
     ),
-    "opening": "Starting configure_logging follow_host_logging open_container",
+    "logs": "configure_logging follow_host_logging",
+    "opening": "Starting open_container",
     "outgoing": "open_webhook_sender",
     "schema": "SchemaReport bring_schema_up_to_date",
     "tools": "Tools find_durability_risks open_tools",

@@ -19,7 +19,6 @@ from billing_app.container.tracing import open_tracing
 from billing_app.container.wiring import Container
 from billing_app.http.auth import TenantAuthenticator
 from billing_app.settings import Settings
-from billing_app.settings.hidden import hidden_values
 from billing_app.shutdown import ShutdownDeadline
 from billing_core.consumers.runner import ConsumerPolicy
 from billing_core.errors import EventBusUnavailableError
@@ -35,28 +34,10 @@ from billing_redis.errors import server_of
 from billing_redis.nodes import RedisNodes
 from billing_redis.quota import RedisStreamQuota
 from billing_stripe.gateway import StripeGateway
-from billing_telemetry import logging
 
 log = structlog.get_logger()
 
 _CONSUMER_CONNECTIONS: Final = ConsumerPolicy().connections
-
-
-def configure_logging(settings: Settings, *, process: str | None = None) -> None:
-    """Configure the log of this process. Call it once, before anything is logged.
-
-    Args:
-        settings: the configuration of the process.
-        process: its name in each line, if it is one of several that write to the same log.
-    """
-    logging.configure(
-        level=settings.logs.level, format=settings.logs.format, secrets=hidden_values(settings), process=process
-    )
-
-
-def follow_host_logging(settings: Settings) -> None:
-    """Leave the log to the process that runs this code, whose logging decides what is written and how."""
-    logging.follow_standard_logging(hidden_values(settings))
 
 
 @attrs.frozen(kw_only=True)

@@ -11,7 +11,7 @@ import attrs
 from billing_app.settings import Settings
 
 Run = Callable[..., Coroutine[Any, Any, None]]
-"""`server.serve` or `server.work`, with its arguments."""
+"""A function of `tasks`, with its arguments. It gets the settings, the account and the pipes of its process."""
 
 
 @attrs.frozen(kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import attrs
 
-from billing_app.server import cannot_listen
+from billing_app.listening import cannot_listen
 from billing_app.settings import ServerSettings
 from billing_core.errors import ConfigurationError
 

@@ -9,9 +9,10 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import attrs
@@ -19,9 +20,10 @@ import structlog
 
 from billing_app.container.local_servers import resolve_servers
 from billing_app.lifeline import READY
+from billing_app.processes import tasks
 from billing_app.processes.assignment import Assignment, Run
 from billing_app.processes.ports import check_metrics_ports, own_metrics_port, shared_port
-from billing_app.settings import Settings
+from billing_app.settings import ServerSettings, Settings, SettingsFault
 from billing_app.shutdown import UNWINDING
 from billing_core.errors import ConfigurationError
 
@@ -35,53 +37,76 @@ _OVERDUE: Final = UNWINDING + timedelta(seconds=1)
 """A process is killed if it runs for this much longer than its shutdown may take."""
 
 
-async def supervise_servers(settings: Settings, run: Run, *, account_id: str | None) -> int:
+async def supervise_servers(settings: Settings, faults: Sequence[SettingsFault]) -> int:
     """Run servers that share one port until SIGTERM, and return the worst of their exit statuses.
 
     Args:
-        settings: the checked configuration, with the number of processes.
-        run: the work of one of them.
-        account_id: the account of the API key, if it is known.
+        settings: the configuration, with the number of processes.
+        faults: the faults of the settings.
 
     Raises: ConfigurationError if the port is taken, or there are not enough for metrics.
     """
-    _check(settings)
-    with shared_port(settings.server) as server:
-        return await _supervise("serve", attrs.evolve(settings, server=server), run, account_id)
+    return await _supervise("serve", settings, faults, tasks.serve, shared_port)
 
 
-async def supervise_workers(settings: Settings, run: Run, *, account_id: str | None) -> int:
+async def supervise_workers(settings: Settings, faults: Sequence[SettingsFault], *, concurrency: int) -> int:
     """Run workers until SIGTERM, and return the worst of their exit statuses; see `supervise_servers`."""
-    _check(settings)
-    return await _supervise("worker", settings, run, account_id)
+    return await _supervise("worker", settings, faults, partial(tasks.work, concurrency=concurrency), nullcontext)
 
 
-def _check(settings: Settings) -> None:
+async def _supervise(
+    kind: str,
+    settings: Settings,
+    faults: Sequence[SettingsFault],
+    run: Run,
+    hold_port: Callable[[ServerSettings], AbstractContextManager[ServerSettings]],
+) -> int:
     if sys.platform == "win32":
         raise ConfigurationError("--processes needs Linux or macOS: start each process by itself")
+    checking = partial(tasks.check_for_supervisor, faults=faults)
+    check = await _start(Assignment(name=f"{kind}-check", settings=settings, run=checking, account_id=None))
+    reported, _ = await check.communicate()
+    if check.returncode:
+        return _exit_status(check.returncode)
     check_metrics_ports(settings.server, settings.processes)
-
-
-async def _supervise(kind: str, settings: Settings, run: Run, account_id: str | None) -> int:
     if settings.database.url is None:
         log.info("start.step", doing=f"starts or joins the local servers in {settings.embedded.data_dir}")
-    async with resolve_servers(settings):
-        group = Supervisor(
-            [
-                Assignment(
-                    name=f"{kind}-{index + 1}",
-                    settings=attrs.evolve(settings, server=own_metrics_port(settings.server, index)),
-                    run=run,
-                    account_id=account_id,
-                )
-                for index in range(settings.processes)
-            ],
-            patience=settings.server.shutdown_timeout + _OVERDUE,
-        )
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, group.stop)
-        return await group.run()
+    with hold_port(settings.server) as server:
+        async with resolve_servers(settings):
+            group = Supervisor(
+                [
+                    Assignment(
+                        name=f"{kind}-{index + 1}",
+                        settings=attrs.evolve(settings, server=own_metrics_port(server, index)),
+                        run=run,
+                        account_id=reported.decode().strip() or None,
+                    )
+                    for index in range(settings.processes)
+                ],
+                patience=server.shutdown_timeout + _OVERDUE,
+            )
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, group.stop)
+            return await group.run()
+
+
+async def _start(assignment: Assignment) -> asyncio.subprocess.Process:
+    """Start a process and send it its assignment."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "billing_app.processes.child", assignment.name),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,  # a terminal signals all processes of its session, and each must get one signal
+    )
+    assert process.stdin is not None
+    process.stdin.write(assignment.encode())
+    return process
+
+
+def _exit_status(returncode: int) -> int:
+    """Return an exit status as a shell does: 128 and more for signals."""
+    return 128 - returncode if returncode < 0 else returncode
 
 
 class Supervisor:
@@ -184,23 +209,16 @@ class _Member:
     async def _run_once(self) -> int:
         """Run the process until it ends, by itself or by the stop; return its exit status, 128 and more for signals."""
         self._serves = False
-        self._process = process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "billing_app.processes.child", self._assignment.name),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,  # a terminal signals all processes of its session, and each must get one signal
-        )
-        assert process.stdin is not None
+        self._process = process = await _start(self._assignment)
         assert process.stdout is not None
         reports = asyncio.create_task(self._read_reports(process.stdout))
         ended = asyncio.create_task(process.wait())
         stopping = asyncio.create_task(self._stop.wait())
-        process.stdin.write(self._assignment.encode())
         await asyncio.wait([ended, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         status = ended.result() if ended.done() else await self._end(process, ended)
         reports.cancel()
-        return 128 - status if status < 0 else status
+        return _exit_status(status)
 
     async def _end(self, process: asyncio.subprocess.Process, ended: asyncio.Task[int]) -> int:
         """End the process within its time and return its exit status, 0 if it did not serve yet: it had no work."""
@@ -223,6 +241,6 @@ class _Member:
     async def _read_reports(self, reports: asyncio.StreamReader) -> None:
         """Note that the process serves. Everything else on its standard output is ignored."""
         while line := await reports.readline():
-            if line == READY:
+            if line == f"{READY}\n".encode():
                 self._serves = True
                 self.settled.set()
