@@ -24,12 +24,13 @@ from ingest import Traffic, until_finished
 from billing_embedded import embedded_servers
 from billing_stripe.testing import sign
 
-WARM_UP: Final = 2_000
+WARM_UP: Final = 1_000
 """Events that are stored before, so that every tenant is known and every table has pages."""
 LIMIT: Final = 6_000
 """Most bytes of the log per event whose body is compressed."""
 PATIENT: Final = dict.fromkeys(
     (
+        "BILLING_REDIS_TIMEOUT_SECONDS",
         "BILLING_STORE_TIMEOUT_SECONDS",
         "BILLING_DB_ACQUIRE_TIMEOUT_SECONDS",
         "BILLING_DB_STATEMENT_TIMEOUT_SECONDS",
@@ -112,7 +113,7 @@ async def measure(count: int, connections: int, padding: int, database_url: str 
 
 async def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--events", type=int, default=10_000, help="measured events (default 10000)")
+    arguments.add_argument("--events", type=int, default=4_000, help="measured events (default 4000)")
     arguments.add_argument("--connections", type=int, default=64, help="of the sender (default 64)")
     arguments.add_argument("--padding", type=int, default=0, help="characters more in each body (default 0)")
     arguments.add_argument("--database", help="address of an empty database, on a server that nothing else uses")
