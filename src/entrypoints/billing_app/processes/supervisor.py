@@ -63,8 +63,8 @@ async def _supervise(
 ) -> int:
     if sys.platform == "win32":
         raise ConfigurationError("--processes needs Linux or macOS: start each process by itself")
-    checking = partial(tasks.check_for_supervisor, faults=faults)
-    check = await _start(Assignment(name=f"{kind}-check", settings=settings, run=checking, account_id=None))
+    task = partial(tasks.check_for_supervisor, faults=faults)
+    check = await _start(Assignment(name=f"{kind}-check", settings=settings, run=task, account_id=None))
     reported, _ = await check.communicate()
     if check.returncode:
         return _exit_status(check.returncode)
