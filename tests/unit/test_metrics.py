@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import Counter as LibraryCounter
 from prometheus_client import Histogram as LibraryHistogram
 
 from billing_app.observers import Observers
@@ -25,6 +26,7 @@ from billing_core.testing.builders import AT, provider_event
 from billing_stripe.translate import EVENT_TYPES
 from billing_stripe.versions import API_VERSIONS
 from billing_telemetry import reference
+from billing_telemetry.counter import Counter
 from billing_telemetry.declaring import LATENCY, Declared
 from billing_telemetry.histogram import Histogram
 from billing_telemetry.metrics import Metrics
@@ -104,6 +106,19 @@ def test_a_histogram_shows_what_the_librarys_would() -> None:
     for value in values:
         cheap.observe(value)
         library.observe(value)
+    expected = [line for line in generate_latest(theirs).decode().splitlines() if "_created" not in line]
+    assert generate_latest(ours).decode().splitlines() == expected
+
+
+def test_a_counter_shows_what_the_librarys_would() -> None:
+    """Byte for byte, with the labels in their order, and escaped."""
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    cheap = Counter("x_total", "Help.", ["kind", "result"])
+    ours.register(cheap)
+    library = LibraryCounter("x_total", "Help.", ["kind", "result"], registry=theirs)
+    for kind, result, amount in (("a", "ok", 1), ('"\n', "ok", 2.5), ("a", "ok", 3), ("a", "lost", 0)):
+        cheap(kind, result).inc(amount)
+        library.labels(kind, result).inc(amount)
     expected = [line for line in generate_latest(theirs).decode().splitlines() if "_created" not in line]
     assert generate_latest(ours).decode().splitlines() == expected
 

@@ -4,19 +4,19 @@ A counter that appears with its first increment has no increase that a query cou
 beforehand has a series from the start.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import product
-from typing import Final, Generic, Literal, TypeVar
+from typing import Final, Literal
 
 import attrs
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Gauge
 
+from billing_telemetry.counter import Count, Counter
 from billing_telemetry.histogram import Histogram
 
 LATENCY: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
 """Seconds from quick to a backlog, which is the interesting case."""
 
-Metric = TypeVar("Metric", Counter, Gauge)
 Kind = Literal["counter", "gauge", "histogram"]
 
 
@@ -43,14 +43,14 @@ class Declared:
     """Measured in the database, so that every process that measures it has the same value."""
 
 
-class Labeled(Generic[Metric]):
-    """The children of one metric by their label values. A lookup here costs a fraction of the library's."""
+class Gauges:
+    """The children of one gauge by their label values. A lookup here costs a fraction of the library's."""
 
-    def __init__(self, parent: Metric) -> None:
-        self._parent: Metric = parent
-        self._children: dict[tuple[str, ...], Metric] = {}
+    def __init__(self, parent: Gauge) -> None:
+        self._parent = parent
+        self._children: dict[tuple[str, ...], Gauge] = {}
 
-    def __call__(self, *values: str) -> Metric:
+    def __call__(self, *values: str) -> Gauge:
         child = self._children.get(values)
         if child is None:
             child = self._children[values] = self._parent.labels(*values)
@@ -87,17 +87,22 @@ class Declarations:
 
     def counter(
         self, name: str, help_: str, *labels: Label, born: Collection[tuple[str, ...]] | None = None
-    ) -> Labeled[Counter]:
+    ) -> Counter:
         """Declare a counter. `born` are the label values that begin at zero, in place of all known combinations."""
         self._declare("counter", name, help_, labels)
-        parent = Counter(name, help_, [label.name for label in labels], registry=self.registry)
-        return _born(Labeled(parent), labels, born)
+        counter = Counter(name, help_, [label.name for label in labels])
+        for values in _known(labels) if born is None else born:
+            counter(*values)
+        self.registry.register(counter)
+        return counter
 
-    def gauge(self, name: str, help_: str, *labels: Label, of_database: bool = False) -> Labeled[Gauge]:
+    def gauge(self, name: str, help_: str, *labels: Label, of_database: bool = False) -> Gauges:
         """Declare a gauge with labels."""
         self._declare("gauge", name, help_, labels, of_database=of_database)
-        parent = Gauge(name, help_, [label.name for label in labels], registry=self.registry)
-        return _born(Labeled(parent), labels, None)
+        gauges = Gauges(Gauge(name, help_, [label.name for label in labels], registry=self.registry))
+        for values in _known(labels):
+            gauges(*values)
+        return gauges
 
     def value(self, name: str, help_: str, *, of_database: bool = False) -> Gauge:
         """Declare a gauge without labels."""
@@ -108,10 +113,9 @@ class Declarations:
         """Declare a gauge without labels that is read when it is scraped: setting one takes a lock."""
         self.value(name, help_).set_function(current)
 
-    def total(self, name: str, help_: str) -> Counter:
+    def total(self, name: str, help_: str) -> Count:
         """Declare a counter without labels."""
-        self._declare("counter", name, help_)
-        return Counter(name, help_, registry=self.registry)
+        return self.counter(name, help_)()
 
     def histogram(self, name: str, help_: str, *labels: Label, buckets: Sequence[float] = LATENCY) -> Histogram:
         """Declare a histogram with at most one label, whose known values begin at zero."""
@@ -127,9 +131,6 @@ class Declarations:
         self.declared.append(Declared(name=name, kind=kind, help=help_, labels=labels, of_database=of_database))
 
 
-def _born(
-    labeled: Labeled[Metric], labels: Sequence[Label], born: Collection[tuple[str, ...]] | None
-) -> Labeled[Metric]:
-    for values in product(*(label.values for label in labels)) if born is None else born:
-        labeled(*values)
-    return labeled
+def _known(labels: Sequence[Label]) -> Iterable[tuple[str, ...]]:
+    """Return all combinations of the values that are known beforehand."""
+    return product(*(label.values for label in labels))

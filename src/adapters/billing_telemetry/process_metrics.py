@@ -41,6 +41,8 @@ class ProcessMetrics:
             "rightly signed webhook, which has whole seconds and is as old as the request.",
             Label("reference", ("postgres", "redis", "stripe")),
         )
+        self._ahead_of_stripe = 0.0
+        self._skew("stripe").set_function(lambda: self._ahead_of_stripe)
         self._up = declare.gauge(
             "billing_dependency_up",
             "1 while this process can use a dependency, as its last uses showed.",
@@ -86,7 +88,7 @@ class ProcessMetrics:
 
     def webhook_compared(self, ahead: float) -> None:
         """Set how many seconds our clock is ahead of the timestamp of the last rightly signed webhook."""
-        self._skew("stripe").set(ahead)
+        self._ahead_of_stripe = ahead
 
     def watch_dependencies(self, works: Mapping[str, Callable[[], bool]]) -> None:
         """Read whether dependencies work whenever the metrics are scraped."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Final
 
 from billing_core.errors import SignatureFault
@@ -97,6 +98,7 @@ class WebhookMetrics:
             "Time of the last webhook signed with a secret (Unix time); zero if there was none.",
             fingerprints,
         )
+        self._matched_at: dict[str, float] = {}
 
     def webhook_stored(self, event: ProviderEvent, result: str, *, seconds: float) -> None:
         """Count a verified webhook: `accepted`, `duplicate`, or the code of the error that prevented its storage."""
@@ -128,14 +130,15 @@ class WebhookMetrics:
         """Show the signing secrets that this process verifies with, before anything matched them."""
         for fingerprint in fingerprints:
             self._secret_matches(fingerprint)
-            self._secret_matched(fingerprint)
+            self._matched_at[fingerprint] = 0.0
+            self._secret_matched(fingerprint).set_function(partial(self._matched_at.__getitem__, fingerprint))
 
     def webhook_secrets_matched(self, fingerprints: Sequence[str]) -> None:
         """Count a webhook for every secret that it was signed with, all at the same time."""
         now = time.time()
         for fingerprint in fingerprints:
             self._secret_matches(fingerprint).inc()
-            self._secret_matched(fingerprint).set(now)
+            self._matched_at[fingerprint] = now
 
     def _version(self, version: str | None) -> str:
         tested = self._tested
