@@ -23,6 +23,7 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, ReadOnlyErr
 
 from billing_core.errors import EventBusUnavailableError
 from billing_redis.errors import describe
+from billing_redis.packing import packing_in_c
 
 _RELOAD_PAUSE: Final = 0.5
 """Seconds before the cluster's slots are loaded again."""
@@ -129,6 +130,7 @@ class RedisNodes:
             pool = BlockingConnectionPool.from_url(
                 self._url_of(address), max_connections=self._connections, **self._options(retries=1)
             )
+            pool.connection_class = packing_in_c(pool.connection_class)
             self._clients[address] = Redis.from_pool(pool)
         return self._clients[address]
 
