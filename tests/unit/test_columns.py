@@ -24,16 +24,19 @@ THING = SimpleNamespace(part=SimpleNamespace(name="a", size=1), tags=["x", "y"])
     [
         ("SELECT :things.names FROM t", "SELECT name, size, tags FROM t"),
         ("SELECT :things.values", "SELECT name, size, tags::text[]"),
-        ("unnest(:things.arrays)", "unnest($1::text::text[], $2::bigint[], $3::text[])"),
-        ("$1::text[], :things.arrays, $2", "$1::text[], $3::text::text[], $4::bigint[], $5::text[], $2"),
-        ("f(:things.array_of_size), :things.arrays", "f($2::bigint[]), $1::text::text[], $2::bigint[], $3::text[]"),
+        ("unnest(:things.arrays)", "unnest($1::text::text[], $2::text::bigint[], $3::text[])"),
+        ("$1::text[], :things.arrays, $2", "$1::text[], $3::text::text[], $4::text::bigint[], $5::text[], $2"),
+        (
+            "f(:things.array_of_size), :things.arrays",
+            "f($2::text::bigint[]), $1::text::text[], $2::text::bigint[], $3::text[]",
+        ),
         (
             "$1, :things.keys, unnest(:things.arrays)",
-            "$1, $2::text::text[], unnest($2::text::text[], $3::bigint[], $4::text[])",
+            "$1, $2::text::text[], unnest($2::text::text[], $3::text::bigint[], $4::text[])",
         ),
         (
             "unnest(:things.arrays), unnest(:others.arrays)",
-            "unnest($1::text::text[], $2::bigint[], $3::text[]), unnest($4::int[])",
+            "unnest($1::text::text[], $2::text::bigint[], $3::text[]), unnest($4::int[])",
         ),
         ("VALUES (:things.parameters, $1)", "VALUES ($2, $3, $4, $1)"),
         ("SET :things.updates", "SET size = excluded.size, tags = excluded.tags"),
@@ -56,17 +59,25 @@ def test_a_misspelt_name_fails_when_the_statements_are_loaded(statement: str, er
 
 def test_values_become_one_array_per_column() -> None:
     """As many arrays as columns, also for no values at all."""
-    assert THINGS.arrays([THING, THING]) == ['{"a","a"}', [1, 1], ['{"x","y"}'] * 2]
-    assert THINGS.arrays([]) == ["{}", [], []]
+    assert THINGS.arrays([THING, THING]) == ['{"a","a"}', "{1,1}", ['{"x","y"}'] * 2]
+    assert THINGS.arrays([]) == ["{}", "{}", []]
     sized = SimpleNamespace(part=SimpleNamespace(name="b", size=2), tags=[])
     unsized = SimpleNamespace(part=SimpleNamespace(name="c", size=None), tags=[])
-    assert THINGS.arrays([unsized, sized])[1] == [None, 2]
+    assert THINGS.arrays([unsized, sized])[1] == "{NULL,2}"
+
+
+def test_a_number_that_comes_first_stays_an_array() -> None:
+    """Postgres plans by its length; the literals beside it say nothing of how many rows there are."""
+    claims = Columns(Fields("part", event="bigint", attempt="int").columns)
+    claim = SimpleNamespace(part=SimpleNamespace(event=7, attempt=1))
+    assert claims.arrays([claim, claim]) == [[7, 7], "{1,1}"]
+    assert claims.sql("arrays", after=0) == "$1::bigint[], $2::text::int[]"
 
 
 def test_a_column_that_is_null_throughout_is_an_empty_array() -> None:
     """Nothing is sent for it: `unnest` pads shorter arrays with nulls."""
     unsized = SimpleNamespace(part=SimpleNamespace(name="c", size=None), tags=[])
-    assert THINGS.arrays([unsized, unsized]) == ['{"c","c"}', (), ["{}", "{}"]]
+    assert THINGS.arrays([unsized, unsized]) == ['{"c","c"}', "{}", ["{}", "{}"]]
 
 
 def test_a_usual_value_is_put_in_by_the_statement() -> None:
@@ -77,8 +88,8 @@ def test_a_usual_value_is_put_in_by_the_statement() -> None:
     usual = SimpleNamespace(part=SimpleNamespace(name="a", open=True, note="{}"))
     other = SimpleNamespace(part=SimpleNamespace(name="b", open=False, note="{}"))
     assert columns.values == "name, coalesce(open, true::boolean) AS open, coalesce(note, '{}'::jsonb) AS note"
-    assert columns.arrays([usual, usual]) == ['{"a","a"}', (), ()]
-    assert columns.arrays([usual, other]) == ['{"a","b"}', [True, False], ()]
+    assert columns.arrays([usual, usual]) == ['{"a","a"}', "{}", ()]
+    assert columns.arrays([usual, other]) == ['{"a","b"}', "{True,False}", ()]
     assert columns.row(usual) == ["a", True, "{}"]
 
 

@@ -25,5 +25,10 @@ def text_array(texts: Sequence[str | None]) -> str:
     return "{" + ",".join(map(_element, texts)) + "}"
 
 
+def plain_array(elements: Sequence[int | None]) -> str:
+    """Return the literal of an array of numbers or flags, which need no quotes; None is null."""
+    return "{" + ",".join(["NULL" if element is None else str(element) for element in elements]) + "}"
+
+
 def _element(text: str | None) -> str:
     return "NULL" if text is None else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -14,9 +14,9 @@ LIMIT $2;
 SELECT coalesce(now() - min(committed_at), interval '0') AS waited FROM billing_outbox;
 
 -- name: delete_published
--- Args: parallel arrays: $1 tenant id, $2 number.
+-- Args: parallel arrays: $1 tenant id (as its literal), $2 number.
 DELETE FROM billing_outbox AS o
-USING unnest($1::text[], $2::bigint[]) AS done (tenant_id, sequence)
+USING unnest($1::text::text[], $2::bigint[]) AS done (tenant_id, sequence)
 WHERE o.tenant_id = done.tenant_id AND o.sequence = done.sequence;
 
 -- name: list_rewrites

@@ -15,6 +15,7 @@ from billing_postgres import queries
 from billing_postgres.pool import Database
 from billing_postgres.statements import Statements
 from billing_postgres.stream.rows import message_from_row
+from billing_postgres.text import text_array
 
 _QUERIES: Final = queries.load("write_outbox")
 
@@ -33,9 +34,8 @@ class PostgresOutbox:
     async def published(self, events: Collection[BillingEvent]) -> None:
         """Remove published messages."""
         if events:
-            await self._statements.fetch(
-                "delete_published", [event.tenant_id for event in events], [event.sequence for event in events]
-            )
+            tenants, sequences = [event.tenant_id for event in events], [event.sequence for event in events]
+            await self._statements.fetch("delete_published", text_array(tenants), sequences)
 
     async def oldest(self) -> timedelta:
         """Return the age of the oldest unpublished message; zero if there is none."""
