@@ -143,7 +143,8 @@ if TYPE_CHECKING:
         UnitOfWork,
     )
     from billing_core.state.refetch import Refetcher, RefetchPolicy, RefetchReport
-    from billing_core.state.service import AppliedBatch, BillingService, DryRun
+    from billing_core.state.results import AppliedBatch, DryRun
+    from billing_core.state.service import BillingService
     from billing_core.stream.backfill import Backfiller, BackfillPolicy
     from billing_core.stream.ports import EpochLog, EventBus, MessageHistory, Outbox
     from billing_core.stream.publisher import Publisher, PublishingReport, PublishPolicy
@@ -207,7 +208,8 @@ _NAMES: Final = MappingProxyType(
             "BillingTransaction Changes Clock EventTranslator PaymentGateway TenantReader UncertainObjects UnitOfWork"
         ),
         "state.refetch": "RefetchPolicy RefetchReport Refetcher",
-        "state.service": "AppliedBatch BillingService DryRun",
+        "state.results": "AppliedBatch DryRun",
+        "state.service": "BillingService",
         "stream.backfill": "BackfillPolicy Backfiller",
         "stream.ports": "EpochLog EventBus MessageHistory Outbox",
         "stream.publisher": "PublishPolicy Publisher PublishingReport",

@@ -22,7 +22,8 @@ from billing_core.inbox.ports import EventQueue
 from billing_core.inbox.thin_events import ThinEventResolver
 from billing_core.model import Uncertainty
 from billing_core.state.ports import EventTranslator
-from billing_core.state.service import BillingService, DryRun
+from billing_core.state.results import DryRun
+from billing_core.state.service import BillingService
 from billing_core.tracing import NOT_TRACED, Tracer
 
 

@@ -23,8 +23,8 @@ from billing_core.inbox.ports import AuditTrail, EventSelector, HeldPlan, Replay
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import EventId
 from billing_core.state.ports import TenantReader
+from billing_core.state.results import DryRun
 from billing_core.state.rules import RulesBook
-from billing_core.state.service import DryRun
 
 ACTION = "replay"
 """The action in the audit log."""

@@ -214,7 +214,7 @@ class AccessPolicy:
 
     def counts_grace(self, seen: SubscriptionSnapshot) -> bool:
         """Return whether invoices decide on the access that a subscription gives."""
-        return isinstance(self._rule(seen), Grace)
+        return seen.status in (self._graceful_by_mail if seen.collection_method == BY_MAIL else self._graceful)
 
     @cached_property
     def grace_statuses(self) -> frozenset[str]:
@@ -311,6 +311,15 @@ class AccessPolicy:
     @cached_property
     def _rules_by_mail(self) -> Mapping[str, Rule]:
         return _with_grace({**self.states, **self.by_mail})
+
+    @cached_property
+    def _graceful(self) -> Collection[str]:
+        """The statuses with a grace period."""
+        return frozenset(status for status, rule in self._rules.items() if isinstance(rule, Grace))
+
+    @cached_property
+    def _graceful_by_mail(self) -> Collection[str]:
+        return frozenset(status for status, rule in self._rules_by_mail.items() if isinstance(rule, Grace))
 
     def _never_paid(self, seen: SubscriptionSnapshot, basis: AccessFacts) -> bool:
         if self.never_paid_trial is None or seen.trial_ends_at is None:

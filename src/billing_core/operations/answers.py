@@ -10,7 +10,8 @@ from billing_core.operations.commands import CreateCustomer
 from billing_core.operations.results import Performed
 from billing_core.operations.stored import StoredOperation
 from billing_core.state.provisional import ProvisionalBasis
-from billing_core.state.service import BillingService, Ingested
+from billing_core.state.results import Ingested
+from billing_core.state.service import BillingService
 
 
 @attrs.frozen(kw_only=True)

@@ -6,7 +6,7 @@ events in a batch changes which messages are created, never the state they end i
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
@@ -19,63 +19,37 @@ from billing_core.model import (
     CustomerId,
     CustomerSnapshot,
     InvoiceId,
-    InvoiceSnapshot,
     LinkStanding,
-    PaymentMethodSnapshot,
     PlanCatalog,
     ProvisionalView,
-    RecordSnapshot,
-    ScheduleSnapshot,
     Snapshot,
     SubscriptionInvoice,
-    SubscriptionSnapshot,
     TenantCustomer,
     TenantId,
     TenantRecord,
     TenantSubscription,
-    Tracked,
     Uncertainty,
     UnownedSnapshot,
     UsageRecord,
-    merge_metered_prices,
     operation_of,
     uncertainty_of,
 )
-from billing_core.state.announcements import (
-    billed_announcement,
-    customer_announcement,
-    departure_announcement,
-    invoice_announcement,
-    rated_announcement,
-    record_announcement,
-    subscription_announcement,
-    usage_announcement,
-)
-from billing_core.state.announcing import Announcer, Folded
+from billing_core.state.announcements import customer_announcement
+from billing_core.state.announcing import Announcer
 from billing_core.state.billed_usage import BilledUsage
-from billing_core.state.copies import CopiedSnapshot, Copies
+from billing_core.state.copies import Copies
 from billing_core.state.diff import ObjectChange, changed_object
+from billing_core.state.folding import SnapshotFolder
 from billing_core.state.occasion_book import OccasionBook
 from billing_core.state.ownership import Ownership
 from billing_core.state.ports import Changes, LockedTenants
-from billing_core.state.precedence import Evidence, resolve
-from billing_core.state.provisional import (
-    OperationAnswer,
-    ProvisionalBasis,
-    Row,
-    ViewShelf,
-    beside,
-    is_needless,
-    left_of,
-    replacement_of,
-    succeeds,
-    view_of,
-)
-from billing_core.state.reading import ClaimedEvent, ProviderAnswer, RulesChange, Statement
-from billing_core.state.renewals import has_new_items
+from billing_core.state.precedence import Evidence
+from billing_core.state.provisional import OperationAnswer, ProvisionalBasis
+from billing_core.state.reading import ClaimedEvent, ProviderAnswer, RulesChange
 from billing_core.state.rereading import Rereader
 from billing_core.state.shared_customers import OwnershipBySubscription
-from billing_core.state.shelf import Shelf
+from billing_core.state.shelf import Shelves
+from billing_core.state.standing_views import StandingViews
 from billing_core.state.verdicts import Verdicts
 from billing_core.state.visibility import Visibility
 
@@ -127,43 +101,36 @@ class Ledger:
             notify: whether messages are created. Without it only state changes.
             shared: whether one customer may pay for several tenants, each subscription naming its own.
         """
-        self._customers = Shelf(customers)
-        self._subscriptions = Shelf(subscriptions)
-        self._invoices = Shelf(invoices)
-        self._records = Shelf(records)
-        self._shelves: tuple[Shelf[Any], ...] = (self._subscriptions, self._invoices, self._customers, self._records)
-        self._shelf_of: Mapping[type, Shelf[Any]] = {
-            SubscriptionSnapshot: self._subscriptions,
-            InvoiceSnapshot: self._invoices,
-            CustomerSnapshot: self._customers,
-        }
-        """By class of snapshot; every other class is a record."""
+        shelves = Shelves(customers=customers, subscriptions=subscriptions, invoices=invoices, records=records)
+        copies = Copies(shelves.customers, shelves.records)
+        views = StandingViews(tenants, shelves, copies)
+        shown = Visibility(shelves.subscriptions, shelves.invoices, shelves.records, views.shelf)
+        self._shelves = shelves
         self._tenants = tenants
         self._shared = shared
-        self._copies = Copies(self._customers, self._records)
-        self._views = ViewShelf(tenants.views)
-        self._drop_needless_views()
-        self._visibility = Visibility(self._subscriptions, self._invoices, self._records, self._views)
+        self._views = views
+        self._visibility = shown
         ownership = OwnershipBySubscription if shared else Ownership
-        self._ownership = ownership(
-            customers=self._customers,
-            records=self._records,
-            shelves=self._shelves,
-            known=self._known,
-            owners=owners,
-            decided=decided,
-            locked=tenants.counters.keys(),
-        )
+        self._ownership = ownership(shelves=shelves, owners=owners, decided=decided, locked=tenants.counters.keys())
         self._catalog = catalog
-        self._evidence = evidence
-        shown = self._visibility
-        self._verdicts = Verdicts(shown.subscriptions, shown.invoices, self._records, policy=policy, tenants=tenants)
-        self._usage = BilledUsage(invoices=self._invoices, subscriptions=self._subscriptions, stored=usage)
+        self._verdicts = Verdicts(shown.subscriptions, shown.invoices, shelves.records, policy=policy, tenants=tenants)
+        self._usage = BilledUsage(invoices=shelves.invoices, subscriptions=shelves.subscriptions, stored=usage)
+        self._folder = SnapshotFolder(
+            shelves,
+            views=views,
+            visibility=shown,
+            copies=copies,
+            ownership=self._ownership,
+            verdicts=self._verdicts,
+            usage=self._usage,
+            evidence=evidence,
+            catalog=catalog,
+        )
         self._announcer = Announcer(
             visibility=shown,
             verdicts=self._verdicts,
             occasions=OccasionBook(
-                self._subscriptions, self._invoices, visibility=shown, catalog=catalog, known=occasions
+                shelves.subscriptions, shelves.invoices, visibility=shown, catalog=catalog, known=occasions
             ),
             tenants=tenants,
             notify=notify,
@@ -192,9 +159,9 @@ class Ledger:
             return
         cause = RulesChange(generation=self._tenants.generation, created_at=self._tenants.now)
         rereader = Rereader(
-            self._subscriptions,
-            self._invoices,
-            self._views,
+            self._shelves.subscriptions,
+            self._shelves.invoices,
+            self._views.shelf,
             visibility=self._visibility,
             usage=self._usage,
             catalog=self._catalog,
@@ -237,7 +204,7 @@ class Ledger:
 
     def settle(self, tenant_id: TenantId, answer: ProviderAnswer) -> None:
         """Replace an uncertain object with the provider's answer."""
-        folded = [self._fold_snapshot(tenant_id, snapshot, answer) for snapshot in answer.translation.snapshots]
+        folded = [self._folder.fold(tenant_id, snapshot, answer) for snapshot in answer.translation.snapshots]
         self._announcer.publish(tenant_id, answer, folded, linked=False)
 
     def show(self, answer: Answer, basis: ProvisionalBasis, echoes: Iterable[Answer]) -> ProvisionalView | None:
@@ -248,17 +215,7 @@ class Ledger:
         """
         tenant_id, object_id = basis.tenant_id, answer.object_id
         before = self._visibility.either(object_id)
-        row, known = self._row(object_id), self._views.get(object_id)
-        if isinstance(answer, SubscriptionSnapshot):
-            answer = self._copies.with_method(tenant_id, answer)
-        new = view_of(answer, basis, now=self._tenants.now)
-        view = new if known is None else succeeds(new, known)
-        echoed = [self._as_told(tenant_id, echo) for echo in echoes] if view.snapshot == new.snapshot else []
-        left = view if row is None else beside(view, row, echoed or None, now=self._tenants.now)
-        if left is None:
-            self._views.remove(object_id)
-        else:
-            self._views.put(left)
+        left = self._views.show(tenant_id, answer, basis, echoes)
         shown = self._visibility.subscriptions.get(object_id) or self._visibility.invoices.get(object_id)
         if shown is not None:
             self._verdicts.include(shown)
@@ -269,35 +226,33 @@ class Ledger:
 
     def uncertainties(self) -> Sequence[Uncertainty]:
         """Return the changed objects that need a refetch."""
-        changed = (each for shelf in self._shelves for each in shelf.changed())
-        return [uncertainty for each in changed if (uncertainty := uncertainty_of(each))]
+        return [uncertainty for each in self._shelves.changed() if (uncertainty := uncertainty_of(each))]
 
     def due_refetch(self, view: ProvisionalView) -> Sequence[Uncertainty]:
         """Return the refetch that a provisional view is due for now, if its object has a row to write under."""
-        row = self._row(view.object_id)
-        if row is None or view.refetch_due_at > self._tenants.now:
-            return ()
-        return (replacement_of(view, row),)
+        due = self._views.due_refetch(view)
+        return () if due is None else (due,)
 
     def unexplained_grace(self) -> Sequence[Uncertainty]:
         """Return the changed subscriptions whose grace no invoice explains; they are worth one refetch."""
-        unexplained = [*self._verdicts.without_missed_payment(self._subscriptions.changed())]
+        unexplained = [*self._verdicts.without_missed_payment(self._shelves.subscriptions.changed())]
         uncertain = self.uncertainties() if unexplained else ()
         return [each for each in unexplained if each not in uncertain]
 
     def changes(self) -> Changes:
         """Return everything that has to be written."""
-        subscriptions, invoices = self._subscriptions.changed(), self._invoices.changed()
+        subscriptions, invoices = self._shelves.subscriptions.changed(), self._shelves.invoices.changed()
+        records, views = self._shelves.records.changed(), self._views.shelf.changed()
         touched = {*(each.tenant_id for each in subscriptions), *(each.tenant_id for each in invoices)}
         touched.update(each.tenant_id for each in self.events)
-        touched.update(views := self._views.changed())
-        touched.update(self._verdicts.concerned_by(self._records.changed()))
+        touched.update(views)
+        touched.update(self._verdicts.concerned_by(records))
         return Changes(
-            customers=self._customers.changed(),
+            customers=self._shelves.customers.changed(),
             subscriptions=subscriptions,
             invoices=invoices,
             usage=self._usage.changed,
-            records=self._records.changed(),
+            records=records,
             read_by=dict.fromkeys(self._tenants.behind, self._tenants.generation),
             occasions=self._announcer.kept,
             events=self.events,
@@ -308,7 +263,7 @@ class Ledger:
 
     def differences(self) -> Sequence[ObjectChange]:
         """Return the changes object by object and field by field, by object id."""
-        changes = (changed_object(*change) for shelf in self._shelves for change in shelf.changes())
+        changes = (changed_object(*change) for change in self._shelves.changes())
         return sorted((change for change in changes if change), key=lambda change: change.object_id)
 
     # --- one event ----------------------------------------------------------------------------------------------
@@ -318,7 +273,7 @@ class Ledger:
         shown = [seen for seen in event.translation.snapshots if isinstance(seen, UnownedSnapshot)]
         if not shown:
             return Outcome(claim=event.claim, disposition=Disposition.IGNORED, reason="no_customer")
-        effect = _strongest(self._fold_record(None, seen, event).effect for seen in shown)
+        effect = _strongest(self._folder.fold_record(None, seen, event).effect for seen in shown)
         return Outcome(claim=event.claim, disposition=Disposition.APPLIED, effect=effect)
 
     def _by_scope(self, event: ClaimedEvent, outcome: Outcome) -> Outcome:
@@ -338,10 +293,10 @@ class Ledger:
         if not isinstance(deleted, CustomerSnapshot) or outcome.disposition is Disposition.DEAD:
             return outcome
         own = outcome.tenant_id
-        folded = self._fold_customer(deleted, event) if own is None else Folded(outcome.effect or Effect.CONFIRMED)
+        effect = self._folder.fold_customer(deleted, event).effect if own is None else outcome.effect
         news = customer_announcement(None, deleted)
-        if folded.effect is Effect.CHANGED and news is not None:
-            held = self._subscriptions.all()
+        if effect is Effect.CHANGED and news is not None:
+            held = self._shelves.subscriptions.all()
             payees = {each.tenant_id for each in held if each.snapshot.customer_id == deleted.customer_id}
             payees.update(self._payees.get(deleted.customer_id, ()))
             for tenant_id in sorted(payees - {own}):
@@ -351,13 +306,13 @@ class Ledger:
         return Outcome(
             claim=event.claim,
             disposition=Disposition.APPLIED,
-            effect=folded.effect,
+            effect=effect,
             customer_id=deleted.customer_id,
         )
 
     def _apply(self, tenant_id: TenantId, event: ClaimedEvent) -> Outcome:
         claim, translation = event.claim, event.translation
-        folded = [self._fold_snapshot(tenant_id, snapshot, event) for snapshot in translation.snapshots]
+        folded = [self._folder.fold(tenant_id, snapshot, event) for snapshot in translation.snapshots]
         messages = self._announcer.events
         before = len(messages)
         published = self._announcer.publish(tenant_id, event, folded, linked=self._ownership.made_link(event))
@@ -371,192 +326,6 @@ class Ledger:
             customer_id=translation.customer_id,
             sequence=messages[before].sequence if len(messages) > before else None,
         )
-
-    # --- one snapshot: resolve, compare, keep, announce -----------------------------------------------------------
-
-    def _fold_snapshot(self, tenant_id: TenantId, snapshot: Snapshot, statement: Statement) -> Folded:
-        before = self._visibility.subscription(snapshot.object_id)
-        folded = self._fold_any(tenant_id, snapshot, statement)
-        if not self._visibility.is_hidden(snapshot.object_id):
-            return folded
-        # State is kept, so that it is right whichever event came first; the tenant is told only that it left.
-        left = before is not None and not before.out_of_scope and not before.ended
-        return Folded(folded.effect, departure_announcement(before) if before and left else None)
-
-    def _fold_any(self, tenant_id: TenantId, snapshot: Snapshot, statement: Statement) -> Folded:
-        match snapshot:
-            case SubscriptionSnapshot():
-                return self._fold_subscription(tenant_id, snapshot, statement)
-            case InvoiceSnapshot():
-                return self._fold_invoice(tenant_id, snapshot, statement)
-            case CustomerSnapshot():
-                return self._fold_customer(snapshot, statement)
-            case _:
-                return self._fold_record(tenant_id, snapshot, statement)
-
-    def _fold_subscription(self, tenant_id: TenantId, seen: SubscriptionSnapshot, statement: Statement) -> Folded:
-        known = self._subscriptions.get(seen.subscription_id)
-        before = known.snapshot if known else None
-        shown = self._visibility.subscription(seen.subscription_id)
-        resolution = resolve(_as_shown(known), seen, statement, self._evidence)
-        rated_by = known.metered_prices if known else {}
-        read = resolution.snapshot
-        if before is not None and before.ended and before.plan_code not in (None, read.plan_code):
-            read = self._as_it_ended(before, read)
-        after = TenantSubscription(
-            tenant_id=tenant_id,
-            snapshot=self._copies.complete(tenant_id, read.completed_by(before), before),
-            provenance=resolution.provenance,
-            metered_prices=merge_metered_prices(rated_by, seen.metered_prices),
-        )
-        kept = self._subscriptions.keep(after)
-        if not self._end_view(after, seen, statement) and not kept:
-            return Folded(resolution.effect)
-        self._verdicts.include(after)
-        new_items = has_new_items(before, after.snapshot)
-        usage = self._usage.rate_again(after, rated_by)
-        now = self._visibility.subscription(seen.subscription_id) or after.snapshot
-        news = subscription_announcement(None if shown is None or shown.out_of_scope else shown, now)
-        if news is None and usage:
-            news = rated_announcement(now)
-        if news is None:
-            unchanged = before == after.snapshot
-            return Folded(resolution.effect if unchanged else Effect.CHANGED, new_items=new_items)
-        return Folded(Effect.CHANGED, news, subscription=now, usage=usage, new_items=new_items)
-
-    def _as_it_ended(self, before: SubscriptionSnapshot, read: SubscriptionSnapshot) -> SubscriptionSnapshot:
-        """Return an ended subscription as it was read, if only the rules have changed since: they concern live ones."""
-        shown = attrs.evolve(before, planned=read.planned, payment_method=read.payment_method)
-        return shown if self._catalog.read_subscription(shown) == read else read
-
-    def _fold_invoice(self, tenant_id: TenantId, seen: InvoiceSnapshot, statement: Statement) -> Folded:
-        known = self._invoices.get(seen.invoice_id)
-        before = known.snapshot if known else None
-        shown = self._visibility.invoice(seen.invoice_id)
-        resolution = resolve(known, seen, statement, self._evidence)
-        failed_at = known.failed_at if known else ()
-        fails_now = statement.translation.payment_failed and statement.created_at not in failed_at
-        after = SubscriptionInvoice(
-            tenant_id=tenant_id,
-            snapshot=resolution.snapshot.completed_by(before),
-            provenance=resolution.provenance,
-            failed_at=tuple(sorted((*failed_at, statement.created_at))) if fails_now else failed_at,
-        )
-        kept = self._invoices.keep(after)
-        if not self._end_view(after, seen, statement) and not kept:
-            return self._correct_usage(after, statement) or Folded(resolution.effect)
-        self._verdicts.include(after)
-        changed = before != after.snapshot
-        rated = self._usage.changed.get(seen.invoice_id)
-        usage = self._usage.bill(known, after) if changed else ()
-        now = self._visibility.invoice(seen.invoice_id) or after.snapshot
-        news = invoice_announcement(shown, now)
-        if news is None and self._usage.changed.get(seen.invoice_id) != rated:
-            news = billed_announcement(now)
-        if news is None:
-            return Folded(Effect.CHANGED if changed else resolution.effect)
-        return Folded(Effect.CHANGED, news, invoice=now, usage=usage)
-
-    def _fold_customer(self, seen: CustomerSnapshot, statement: Statement) -> Folded:
-        known = self._ownership.customer(seen.customer_id)
-        resolution = resolve(known, seen, statement, self._evidence)
-        after = attrs.evolve(known, snapshot=resolution.snapshot, provenance=resolution.provenance)
-        if not self._customers.keep(after) or after.snapshot == known.snapshot:
-            return Folded(resolution.effect)
-        news = customer_announcement(known.snapshot, resolution.snapshot)
-        if after.tenant_id is None:
-            return Folded(Effect.CHANGED, news)
-        others = self._copy_to_subscriptions(after.tenant_id, resolution.snapshot, statement)
-        return Folded(Effect.CHANGED, news, others=others)
-
-    def _fold_record(self, tenant_id: TenantId | None, seen: RecordSnapshot, statement: Statement) -> Folded:
-        known = self._records.get(seen.object_id)
-        before = known.snapshot if known else None
-        resolution = resolve(known, seen, statement, self._evidence)
-        after = TenantRecord(
-            tenant_id=None if isinstance(seen, UnownedSnapshot) else tenant_id,
-            snapshot=resolution.snapshot,
-            provenance=resolution.provenance,
-        )
-        if not self._records.keep(after) or after.snapshot == before:
-            return Folded(resolution.effect)
-        self._verdicts.include(after)
-        if tenant_id is not None and isinstance(after.snapshot, ScheduleSnapshot | PaymentMethodSnapshot):
-            return Folded(Effect.CHANGED, others=self._copy_to_subscriptions(tenant_id, after.snapshot, statement))
-        news = record_announcement(before, after.snapshot)
-        return Folded(Effect.CHANGED, news, invoice=self._visibility.invoice_of(after))
-
-    def _copy_to_subscriptions(
-        self, tenant_id: TenantId, changed: CopiedSnapshot, statement: Statement
-    ) -> tuple[Folded, ...]:
-        """Bring the subscriptions that show a part of an object up to date, and return the news of each."""
-        news: list[Folded] = []
-        for held in self._subscriptions.all():
-            if held.tenant_id != tenant_id:
-                continue
-            shown = self._visibility.subscription(held.object_id) or held.snapshot
-            after = attrs.evolve(held, snapshot=self._copies.follow(tenant_id, held.snapshot, changed))
-            if not self._subscriptions.keep(after):
-                continue
-            self._end_view(after, after.snapshot, statement)
-            now = self._visibility.subscription(held.object_id) or after.snapshot
-            announcement = None if shown.out_of_scope else subscription_announcement(shown, now)
-            if announcement is not None:
-                news.append(Folded(Effect.CHANGED, announcement, subscription=now))
-        return tuple(news)
-
-    # --- provisional views --------------------------------------------------------------------------------------
-
-    def _end_view(self, row: Row, seen: Answer, statement: Statement) -> bool:
-        """Remove the view of an object if a statement that was folded into its row ends it; tell whether it did."""
-        view = self._views.get(row.object_id)
-        if view is None:
-            return False
-        left = left_of(view, row, statement, (self._as_told(row.tenant_id, seen),), now=self._tenants.now)
-        if left is None:
-            return self._views.remove(row.object_id)
-        self._views.put(left)
-        return False
-
-    def _drop_needless_views(self) -> None:
-        for view in [*self._views.all()]:
-            if is_needless(view, self._row(view.object_id), now=self._tenants.now):
-                self._views.remove(view.object_id)
-
-    def _as_told(self, tenant_id: TenantId, seen: Answer) -> Answer:
-        """Return an object as an event tells it, with what a row would have beside that: to compare it with a view."""
-        known = self._row(seen.object_id)
-        match seen:
-            case SubscriptionSnapshot():
-                before = known.snapshot if isinstance(known, TenantSubscription) else None
-                return self._copies.complete(tenant_id, seen.completed_by(before), before)
-            case InvoiceSnapshot():
-                return seen.completed_by(known.snapshot if isinstance(known, SubscriptionInvoice) else None)
-
-    def _row(self, object_id: str) -> Row | None:
-        return self._subscriptions.get(object_id) or self._invoices.get(object_id)
-
-    # --- consequences -------------------------------------------------------------------------------------------
-
-    def _correct_usage(self, invoice: SubscriptionInvoice, statement: Statement) -> Folded | None:
-        """Correct the stored usage of an invoice that rests on a replayed event; None if it is right."""
-        if statement.event_id not in invoice.provenance.event_ids:
-            return None
-        usage = self._usage.correct(invoice)
-        if usage is None:
-            return None
-        seen = self._visibility.invoice(invoice.object_id) or invoice.snapshot
-        return Folded(Effect.CHANGED, usage_announcement(seen), invoice=seen, usage=usage)
-
-    def _known(self, snapshot: Snapshot) -> Tracked | None:
-        return self._shelf_of.get(type(snapshot), self._records).get(snapshot.object_id)
-
-
-def _as_shown(known: TenantSubscription | None) -> TenantSubscription | None:
-    """Return a subscription as its own events show it: without what was copied from other objects."""
-    if known is None or not (known.snapshot.planned or known.snapshot.payment_method):
-        return known
-    return attrs.evolve(known, snapshot=attrs.evolve(known.snapshot, planned=(), payment_method=None))
 
 
 def _is_deletion(snapshot: Snapshot) -> bool:

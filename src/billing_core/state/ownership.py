@@ -3,8 +3,7 @@
 Metadata may make a link where there is none; it never moves one. Where an operator has decided, it counts for nothing.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
 
 import attrs
 
@@ -14,15 +13,12 @@ from billing_core.model import (
     UNDECIDED,
     CustomerId,
     LinkStanding,
-    Snapshot,
     TenantCustomer,
     TenantId,
-    TenantRecord,
-    Tracked,
     payment_object_id,
 )
 from billing_core.state.reading import ClaimedEvent
-from billing_core.state.shelf import Shelf
+from billing_core.state.shelf import Shelves
 
 
 class Ownership:
@@ -31,10 +27,7 @@ class Ownership:
     def __init__(
         self,
         *,
-        customers: Shelf[TenantCustomer],
-        records: Shelf[TenantRecord],
-        shelves: Sequence[Shelf[Any]],
-        known: Callable[[Snapshot], Tracked | None],
+        shelves: Shelves,
         owners: Mapping[str, TenantId],
         decided: Mapping[str, LinkStanding],
         locked: Collection[TenantId],
@@ -42,18 +35,14 @@ class Ownership:
         """Take over what a ledger holds.
 
         Args:
-            customers: the customers that the batch names; links are kept there.
-            records: the records that the batch shows or creates.
-            shelves: every shelf of the ledger.
-            known: looks up the object of a snapshot, as it stands.
+            shelves: the loaded objects; links are kept with the customers.
             owners: the tenants of objects that events name in place of a customer.
             decided: what operators decided about customers and subscriptions whose events name a new or another tenant.
             locked: the tenants that the batch may write to.
         """
-        self._customers = customers
-        self._records = records
+        self._customers = shelves.customers
+        self._records = shelves.records
         self._shelves = shelves
-        self._known = known
         self._owners = owners
         self._decided = decided
         self._locked = locked
@@ -136,7 +125,7 @@ class Ownership:
         """Return the tenant that owns an object; None if it is unknown or that tenant is not locked."""
         if id_ in self._owners:
             return self._owners[id_]
-        found = (shelf.get(id_) for shelf in self._shelves)
+        found = (shelf.get(id_) for shelf in self._shelves.all)
         held = next((each for each in found if each is not None), None) or self._records.get(payment_object_id(id_))
         return held.tenant_id if held is not None and held.tenant_id in self._locked else None
 
@@ -148,7 +137,7 @@ class Ownership:
                 f"{translation.customer_id or translation.about[0]} belongs to {tenant_id!r}, the event names {hint!r}"
             )
         for snapshot in translation.snapshots:
-            known = self._known(snapshot)
+            known = self._shelves.known(snapshot)
             if known is not None and known.tenant_id not in (None, tenant_id):
                 return TenantConflictError(f"{snapshot.object_id} belongs to {known.tenant_id!r}, not to {tenant_id!r}")
         return None

@@ -23,7 +23,8 @@ from billing_core.model import (
     entitled_customer,
 )
 from billing_core.state.ports import PaymentGateway, UncertainObjects
-from billing_core.state.service import BillingService, RefetchOutcome, RefetchResult
+from billing_core.state.results import RefetchOutcome, RefetchResult
+from billing_core.state.service import BillingService
 from billing_core.waiting import wait_at_most
 
 

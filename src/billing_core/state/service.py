@@ -1,11 +1,9 @@
 """The single writer: every change of a tenant's billing goes through `BillingService`, whatever caused it."""
 
 import contextlib
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from enum import Enum
 from typing import Final, TypeVar
 
 import attrs
@@ -15,9 +13,6 @@ from billing_core.errors import TenantConflictError
 from billing_core.events import BillingEvent, Claim, Outcome, Translation
 from billing_core.model import (
     UNDECIDED,
-    AccessGrant,
-    AccessState,
-    AccessVerdict,
     Answer,
     BillingRules,
     CustomerId,
@@ -25,7 +20,6 @@ from billing_core.model import (
     InvoiceSnapshot,
     LinkAction,
     LinkDecision,
-    ProvisionalView,
     RulesInForce,
     Snapshot,
     SubscriptionSnapshot,
@@ -33,16 +27,26 @@ from billing_core.model import (
     Uncertainty,
     standings,
 )
-from billing_core.state.diff import ObjectChange
-from billing_core.state.due_access import change_grant, decide_due
+from billing_core.state.due_access import decide_due
 from billing_core.state.erasing import ErasedTenant, erase_tenant, leave_out_erased, require_not_erased
+from billing_core.state.granting import end_grant, make_grant
 from billing_core.state.ledger import Ledger
 from billing_core.state.loading import LinksMovedError, StateLoader, lock_uncertain
 from billing_core.state.ports import BillingTransaction, Changes, EventTranslator, Held, UnitOfWork
 from billing_core.state.provisional import Basis, EventBasis, ProvisionalBasis, UncertaintyBasis, read_answer
 from billing_core.state.reading import ClaimedEvent, ProviderAnswer, read_batch
 from billing_core.state.relinking import LinkChange, LinkMover, TenantsBehindError
-from billing_core.state.rules import RulesBook, RulesMovedError, require_current
+from billing_core.state.results import (
+    AppliedBatch,
+    ComparedAccess,
+    DryRun,
+    GrantResult,
+    Ingested,
+    RefetchOutcome,
+    RefetchResult,
+    ReviewedTenants,
+)
+from billing_core.state.rules import RulesBook, RulesMovedError
 
 T = TypeVar("T")
 
@@ -55,28 +59,6 @@ REVIEWED_AT_ONCE: Final = 100
 
 
 @attrs.frozen(kw_only=True)
-class AppliedBatch:
-    """The result of one batch, after its commit."""
-
-    outcomes: Sequence[Outcome]
-    """One for each claim that was still ours."""
-    events: Sequence[BillingEvent]
-    """The new messages, each tenant's in order of their numbers."""
-    released: bool = False
-    """Events that waited for a link or an object of the batch are due now."""
-    uncertainties: Sequence[Uncertainty] = ()
-    """Changed objects that need a refetch."""
-
-
-@attrs.frozen(kw_only=True)
-class ComparedAccess:
-    """A tenant's access before and after a batch, decided for the same instant."""
-
-    before: AccessVerdict
-    after: AccessVerdict
-
-
-@attrs.frozen(kw_only=True)
 class _Loaded:
     """A batch with the state that it concerns, before anything of it is folded."""
 
@@ -84,76 +66,6 @@ class _Loaded:
     events: Sequence[ClaimedEvent]
     erased: Sequence[Outcome]
     """The outcomes of events that are left out, because they concern erased tenants."""
-
-
-@attrs.frozen(kw_only=True)
-class DryRun:
-    """The result that applying a batch would have. Nothing was changed."""
-
-    outcomes: Sequence[Outcome]
-    """One for each event that is not being processed elsewhere."""
-    events: Sequence[BillingEvent]
-    """The messages that would be created, with the numbers they would get now."""
-    differences: Sequence[ObjectChange]
-    access: Mapping[TenantId, ComparedAccess] = attrs.field(factory=dict)
-    """The access of each tenant that the events concern. Empty in a preview of rules."""
-
-
-class RefetchResult(Enum):
-    """The end of one attempt to settle an uncertainty."""
-
-    REFETCHED = "refetched"
-    """The provider's answer was written, whether it changed anything or not."""
-    OVERTAKEN = "overtaken"
-    """The object changed during the fetch: this uncertainty is settled, and there may be a new one."""
-    INCOMPLETE = "incomplete"
-    """The provider's answer was written, but it shows only a part of the object, too."""
-    UNKNOWN = "unknown"
-    """The provider does not show the object, or an earlier stage of its life: the uncertainty stays."""
-
-
-@attrs.frozen(kw_only=True)
-class RefetchOutcome:
-    """The result of one attempt to settle an uncertainty, after its commit."""
-
-    result: RefetchResult
-    events: Sequence[BillingEvent] = ()
-
-
-@attrs.frozen(kw_only=True)
-class Ingested:
-    """The result of taking in a snapshot, after its commit."""
-
-    events: Sequence[BillingEvent] = ()
-    """The messages about what is shown differently now."""
-    view: ProvisionalView | None = None
-    """On a provisional basis: what stands beside the row now. None if the row is as new as the answer."""
-    outcome: Outcome | None = None
-    """On an event's basis: its outcome; None if the claim was lost."""
-    refetch: RefetchResult | None = None
-    """On the basis of an uncertainty: its end."""
-    uncertainties: Sequence[Uncertainty] = ()
-    """Objects that need a refetch now."""
-
-
-@attrs.frozen(kw_only=True)
-class ReviewedTenants:
-    """The result of one batch of tenants whose access was due, after its commit."""
-
-    count: int = 0
-    events: Sequence[BillingEvent] = ()
-    """A message to each of those whose access is another one than it knew."""
-    states: Sequence[AccessState] = ()
-    """The state that each of these messages tells."""
-
-
-@attrs.frozen(kw_only=True)
-class GrantResult:
-    """A grant after its commit, and the message about it."""
-
-    grant: AccessGrant
-    events: Sequence[BillingEvent] = ()
-    """Empty if nothing changed."""
 
 
 class _RollBack(Exception):  # noqa: N818 - a signal, not an error
@@ -365,24 +277,18 @@ class BillingService:
 
         async def attempt(rules: RulesInForce) -> GrantResult:
             async with self._unit_of_work.transaction() as transaction:
-                tenants = await transaction.lock_tenants([tenant_id])
-                require_current(rules, tenants)
-                if grant_id is not None and (made := await transaction.grant(grant_id)) is not None:
-                    return GrantResult(grant=made)
-                grant = AccessGrant(
-                    grant_id=grant_id or GrantId(f"grant_{secrets.token_hex(12)}"),
-                    tenant_id=tenant_id,
+                change = await make_grant(
+                    transaction,
+                    rules,
+                    tenant_id,
                     plan_code=plan_code,
                     until=until,
-                    actor=actor,
                     reason=reason,
-                    granted_at=tenants.now,
+                    actor=actor,
+                    grant_id=grant_id,
                 )
-                if not grant.holds(tenants.now):
-                    raise ValueError("the end of the grant has passed")
-                changes = await change_grant(transaction, rules.policy, grant, tenants)
-                await transaction.save(changes)
-            return GrantResult(grant=grant, events=changes.events)
+                await transaction.save(change.changes)
+            return GrantResult(grant=change.grant, events=change.changes.events)
 
         return await self._follow(attempt)
 
@@ -394,18 +300,11 @@ class BillingService:
 
         async def attempt(rules: RulesInForce) -> GrantResult | None:
             async with self._unit_of_work.transaction() as transaction:
-                found = await transaction.grant(grant_id)
-                if found is None:
+                change = await end_grant(transaction, rules, grant_id, reason=reason, actor=actor)
+                if change is None:
                     return None
-                tenants = await transaction.lock_tenants([found.tenant_id])
-                require_current(rules, tenants)
-                grant = await transaction.grant(grant_id) or found
-                if grant.revoked_at is not None:
-                    return GrantResult(grant=grant)
-                grant = attrs.evolve(grant, revoked_at=tenants.now, revoked_by=actor, revoked_reason=reason)
-                changes = await change_grant(transaction, rules.policy, grant, tenants)
-                await transaction.save(changes)
-            return GrantResult(grant=grant, events=changes.events)
+                await transaction.save(change.changes)
+            return GrantResult(grant=change.grant, events=change.changes.events)
 
         return await self._follow(attempt)
 

@@ -31,7 +31,7 @@ from billing_core.model import (
 )
 from billing_core.payloads import SourceSection, loads
 from billing_core.state.provisional import EventBasis, ProvisionalBasis, UncertaintyBasis
-from billing_core.state.service import Ingested, RefetchResult
+from billing_core.state.results import Ingested, RefetchResult
 from billing_memory.gateway import MemoryGateway
 
 KEY, OTHER = "bo_1", "bo_2"

@@ -30,7 +30,7 @@ from billing_core.model import (
 )
 from billing_core.oversight.monitors import BacklogMonitor
 from billing_core.payloads import SourceSection
-from billing_core.state.service import RefetchResult
+from billing_core.state.results import RefetchResult
 from billing_memory.gateway import MemoryGateway
 from billing_memory.stream.outbox import MemoryOutbox
 

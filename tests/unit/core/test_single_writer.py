@@ -24,9 +24,10 @@ def test_only_the_service_writes_state() -> None:
     """There is one way from an event to a tenant's rows, wherever the event comes from."""
     writers = {"/".join(path.parts[-2:]): set(calls(path)) for path in SOURCES if not ADAPTERS_OWN & set(path.parts)}
     service, loading, relinking = "state/service.py", "state/loading.py", "state/relinking.py"
-    erasing = "state/erasing.py"
+    erasing, granting = "state/erasing.py", "state/granting.py"
     assert {name for name, used in writers.items() if "transaction" in used} == {service}
     assert {name for name, used in writers.items() if used & {"save", "transfer"}} == {service, relinking}
-    assert {name for name, used in writers.items() if "lock_tenants" in used} == {service, loading, relinking, erasing}
+    lockers = {service, loading, relinking, erasing, granting}
+    assert {name for name, used in writers.items() if "lock_tenants" in used} == lockers
     assert {name for name, used in writers.items() if "lock_payers" in used} == {erasing}
     assert {"transaction", "save", "settle", "lock_tenants", "lock_customers"} <= writers[service]

@@ -18,7 +18,8 @@ from billing_core.model import (
     TenantRecord,
 )
 from billing_core.state.ports import Changes, TenantReader, UncertainObjects, UnitOfWork
-from billing_core.state.service import BillingService, RefetchResult
+from billing_core.state.results import RefetchResult
+from billing_core.state.service import BillingService
 from billing_core.stream.ports import MessageHistory
 from billing_core.testing.arrange import save, service_over
 from billing_core.testing.builders import ACME, AT, GLOBEX, customer, invoice, line, provenance, subscription

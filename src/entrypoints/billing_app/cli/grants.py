@@ -18,7 +18,7 @@ from billing_app.settings.parsers import parse_duration
 
 if TYPE_CHECKING:
     from billing_core.model import AccessGrant
-    from billing_core.state.service import GrantResult
+    from billing_core.state.results import GrantResult
 
 
 def _to_json(grant: AccessGrant) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from billing_core.inbox.replay import ACTION, DRY_RUN_LIMIT, DryRunReport, Repla
 from billing_core.model import TenantId
 from billing_core.oversight.inspection import Audit
 from billing_core.payloads import access_section
-from billing_core.state.service import ComparedAccess
+from billing_core.state.results import ComparedAccess
 
 if TYPE_CHECKING:
     from billing_app.http.operator.replay_answers import Decision
