@@ -7,7 +7,7 @@ from prometheus_client.registry import Collector
 
 
 class Count:
-    """What was counted with one combination of label values."""
+    """The number counted with one combination of label values."""
 
     __slots__ = ("total",)
 
