@@ -16,7 +16,7 @@ class _PackedInC:
 
     def pack_command(self, *arguments: Any) -> list[bytes]:
         """Return a command as it is sent."""
-        packed: list[bytes] = _SERIALIZER.pack(*arguments)  # type: ignore[no-untyped-call]
+        packed: list[bytes] = _SERIALIZER.pack(*arguments)
         return packed
 
 

@@ -82,7 +82,9 @@ class SnapshotFolder:
         folded = self._fold_other(tenant_id, seen, statement)
         return Folded(folded.effect) if self._visibility.is_hidden(seen.object_id) else folded
 
-    def _fold_other(self, tenant_id: TenantId, seen: Snapshot, statement: Statement) -> Folded:
+    def _fold_other(
+        self, tenant_id: TenantId, seen: InvoiceSnapshot | CustomerSnapshot | RecordSnapshot, statement: Statement
+    ) -> Folded:
         match seen:
             case InvoiceSnapshot():
                 return self._fold_invoice(tenant_id, seen, statement)
