@@ -58,7 +58,7 @@ class _Transport(asyncio.Transport):
         pass
 
 
-async def measure(rounds: int) -> Sequence[float]:
+async def measure(repeats: int) -> Sequence[float]:
     """Measure rounds of one webhook on each connection."""
     settings = Settings(
         switches=Switches(billing=True, retry_worker=False),
@@ -82,7 +82,7 @@ async def measure(rounds: int) -> Sequence[float]:
         gc.collect()
         gc.freeze()
         spent = []
-        for _ in range(_WARM_UP + rounds):
+        for _ in range(_WARM_UP + repeats):
             database.tables.dispatch.clear()  # so that it does not grow
             requests = traffic.requests("/webhooks/stripe", _CONNECTIONS)
             gc.collect()
@@ -103,8 +103,10 @@ async def measure(rounds: int) -> Sequence[float]:
 
 async def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--rounds", type=int, default=200, help="rounds of 64 webhooks that are measured")
-    spent = await measure(arguments.parse_args().rounds)
+    arguments.add_argument(
+        "--rounds", dest="repeats", type=int, default=200, help="rounds of 64 webhooks (default 200)"
+    )
+    spent = await measure(arguments.parse_args().repeats)
     print(json.dumps({"lowest": round(min(spent), 1), "median": round(statistics.median(spent), 1)}))
 
 
