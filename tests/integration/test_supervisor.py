@@ -148,6 +148,25 @@ async def test_a_crashed_process_is_started_again(tmp_path: Path) -> None:
             assert await task == 0
 
 
+async def test_a_process_that_the_system_does_not_make_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are left alone, as at a crash."""
+    with capture_logs() as logs:
+        group = group_of(serve, partial(crash_once, noted=tmp_path / "noted"))
+        async with running(group) as task:
+            await started(logs)
+            with monkeypatch.context() as patch:
+                patch.setattr(sys, "executable", str(tmp_path / "missing"))
+                assert (await logged(logs, "process.not_created"))["name"] == "test-2"
+            steady, crashed = group.pids
+            while group.pids[1] == crashed:  # noqa: ASYNC110 - a process id sets no event
+                await asyncio.sleep(0.02)
+            assert group.pids[0] == steady
+            group.stop()
+            assert await task == 0
+
+
 async def test_a_process_that_does_not_end_is_killed() -> None:
     """After its time to shut down."""
     with capture_logs() as logs:

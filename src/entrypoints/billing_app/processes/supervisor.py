@@ -6,6 +6,7 @@ It holds local servers for them, and does nothing else, so that nothing but its 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -209,7 +210,11 @@ class _Member:
     async def _run_once(self) -> int:
         """Run the process until it ends, by itself or by the stop; return its exit status, 128 and more for signals."""
         self._serves = False
-        self._process = process = await _start(self._assignment)
+        try:
+            self._process = process = await _start(self._assignment)
+        except OSError:  # there may be memory for it, or fewer processes, at the next attempt
+            log.exception("process.not_created", name=self._assignment.name)
+            return os.EX_OSERR
         assert process.stdout is not None
         reports = asyncio.create_task(self._read_reports(process.stdout))
         ended = asyncio.create_task(process.wait())

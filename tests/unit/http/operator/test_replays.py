@@ -1,6 +1,7 @@
 """Replays over HTTP: tried, confirmed, followed and canceled."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.unit.http.operator.conftest import ANN, Desk
 from billing_app.http.operator.replay_answers import LOST_AFTER, replay_answer
 from billing_core.events import Disposition, Outcome
 from billing_core.inbox.ports import HeldPlan
+from billing_core.inbox.replay import DryRunReport, Replayer
 from billing_core.model import CustomerId, SubscriptionId, TenantId
 from billing_core.oversight.inspection import Audit
 from billing_core.state.ports import Changes
@@ -150,6 +152,24 @@ class TestReplay:
             await ended(desk, (await desk.post("/replays", body, status=202))["audit_id"])
             status, problem = await desk.send("POST", "/replays", {**body, "fingerprint": seen["fingerprint"]})
             assert (status, problem["code"]) == (409, "selection_changed")
+
+    async def test_events_that_end_while_they_are_tried_are_not_replayed(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The fingerprint is of the events as they were tried."""
+        await bury(desk, "evt_1")
+        body = {"filter": {"ids": ["evt_1"]}, "confirm": 1, "why": "a test"}
+        dry_run = Replayer.dry_run
+
+        async def dry_run_and_replay(self: Replayer, numbers: Sequence[int]) -> DryRunReport:
+            report = await dry_run(self, numbers)
+            await ended(desk, (await desk.post("/replays", body, status=202))["audit_id"])
+            return report
+
+        monkeypatch.setattr(Replayer, "dry_run", dry_run_and_replay)
+        seen = await desk.post("/replays/dry-run", {"filter": body["filter"]})
+        status, problem = await desk.send("POST", "/replays", {**body, "fingerprint": seen["fingerprint"]})
+        assert (status, problem["code"]) == (409, "selection_changed")
 
     async def test_more_than_a_dry_run_may_try_have_a_fingerprint(
         self, desk: Desk, monkeypatch: pytest.MonkeyPatch

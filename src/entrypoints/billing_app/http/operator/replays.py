@@ -49,6 +49,8 @@ async def try_replay(call: OperatorCall[ReplayWanted]) -> DryRunAnswer:
     if len(numbers) > DRY_RUN_LIMIT:
         detail = f"A dry run is one transaction of at most {DRY_RUN_LIMIT} events, and more match. Select fewer."
         raise Problem(422, "too_many_events", detail)
+    # Before they are tried: an event that ends meanwhile is not confirmed by it.
+    fingerprint = await call.tools.events.fingerprint(numbers)
     lost = await replayer.find_lost_plans(numbers)
     found = await replayer.dry_run(numbers)
     tenants = _tenants(found)
@@ -56,7 +58,7 @@ async def try_replay(call: OperatorCall[ReplayWanted]) -> DryRunAnswer:
         as_of=call.now,
         filter=filter_answer(wanted),
         matched=len(numbers),
-        fingerprint=await call.tools.events.fingerprint(numbers),
+        fingerprint=fingerprint,
         counts=counts_of(found.report),
         access_changes=sum(tenant.access.changes for tenant in tenants),
         lost_plans=tuple(
