@@ -36,7 +36,7 @@ class TestTenants:
         assert [row["customer_id"] for row in page["customers"]] == ["cus_1", "cus_2"]
         rest = await desk.get(f"/tenants?limit=2&after={page['next_after']}")
         assert ([row["customer_id"] for row in rest["customers"]], rest["next_after"]) == (["cus_3"], None)
-        found = await desk.post("/tenants/search", {"text": "ann@acme.example"})
+        found = await desk.post("/tenant-search", {"text": "ann@acme.example"})
         assert [row["tenant_id"] for row in found["customers"]] == [ACME]
         assert "@" not in str(found)
         assert [row["customer_id"] for row in (await desk.get("/tenants?linked=false"))["customers"]] == ["cus_3"]
@@ -51,12 +51,12 @@ class TestTenants:
         """As the list has."""
         rows = [customer("cus_1"), customer("cus_2", GLOBEX), customer("cus_3", None)]
         await save(desk.world.repository, Changes(customers=rows), tenants=(ACME, GLOBEX))
-        page = await desk.post("/tenants/search", {"text": "cus_", "limit": 1, "linked": True})
+        page = await desk.post("/tenant-search", {"text": "cus_", "limit": 1, "linked": True})
         assert ([row["customer_id"] for row in page["customers"]], page["next_after"]) == (["cus_1"], "cus_1")
-        rest = await desk.post("/tenants/search", {"text": "cus_", "after": "cus_1", "linked": True})
+        rest = await desk.post("/tenant-search", {"text": "cus_", "after": "cus_1", "linked": True})
         assert [row["customer_id"] for row in rest["customers"]] == ["cus_2"]
         for bad in ({"text": ""}, {"text": "x" * 256}, {"text": "a", "limit": 201}, {"text": "a", "limit": 0}, {}):
-            status, problem = await desk.send("POST", "/tenants/search", bad)
+            status, problem = await desk.send("POST", "/tenant-search", bad)
             assert (status, problem["code"]) == (400, "bad_request")
 
     @pytest.mark.parametrize("name", [ACME, CUSTOMER, known.SUBSCRIPTION.subscription_id, known.PAID.invoice_id])

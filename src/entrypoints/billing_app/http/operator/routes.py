@@ -1,5 +1,6 @@
 """The routes of the operator's API: /api/v1/billing/operator/…"""
 
+import re
 from functools import partial
 from typing import Final
 
@@ -48,8 +49,9 @@ def add_operator(app: web.Application, services: Services) -> None:
 
 
 def _pattern(path: str) -> str:
-    """Return aiohttp's pattern of a path: its default one excludes braces, and `dry-run` is a route, not an id."""
-    return path.replace("}", ":(?!dry-run$)[^/]+}")
+    """Return aiohttp's pattern of a path: its default one excludes braces, and some names are routes, not ids."""
+    named = path.replace("{audit_id}", "{audit_id:(?!dry-run$|selection$)[^/]+}")
+    return re.sub(r"{(\w+)}", r"{\1:[^/]+}", named)
 
 
 ROUTES: Final[tuple[OperatorRoute, ...]] = (
@@ -188,7 +190,7 @@ ROUTES: Final[tuple[OperatorRoute, ...]] = (
     ),
     OperatorRoute(
         method="POST",
-        path=f"{BASE}/tenants/search",
+        path=f"{BASE}/tenant-search",
         operation_id="searchTenants",
         summary="The same by a text that may be an e-mail address: addresses of requests are logged, bodies are not.",
         handle=tenants.search_tenants,

@@ -36,7 +36,7 @@ async def list_tenants(call: OperatorCall[None]) -> CustomersAnswer:
     """Answer a page of customers with their tenants."""
     linked, search = call.query.word("linked", ("true", "false"), _ANY), call.query.text("search")
     if search is not None and "@" in search:
-        detail = "Addresses of requests are logged: search for an e-mail address by POST /tenants/search."
+        detail = "Addresses of requests are logged: search for an e-mail address by POST /tenant-search."
         raise Problem(400, "email_in_address", detail)
     return await _customers(
         call,

@@ -62,7 +62,7 @@ async function request(method, path, body, signal) {
 
 const UNCERTAIN =
   "The server did not answer. It may have done this nevertheless: look at the audit log before you try again.";
-const changes = (method, path) => method === "POST" && !/\/(dry-run|selection|search)$/.test(path);
+const changes = (method, path) => method === "POST" && !/(dry-run|selection|search)$/.test(path);
 
 /** Open the live feed. Raises ApiError. */
 export async function openFeed(signal) {

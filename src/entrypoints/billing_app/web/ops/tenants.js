@@ -48,7 +48,7 @@ function find(page) {
   const [linked, after] = ["linked", "after"].map((name) => page.query.get(name));
   if (sought === "") return get("/tenants", { linked, after, limit: PAGE }, page.signal);
   const asked = { text: sought, linked: linked === null ? null : linked === "true", after, limit: PAGE };
-  return post("/tenants/search", asked, page.signal);
+  return post("/tenant-search", asked, page.signal);
 }
 
 function filters(page) {
