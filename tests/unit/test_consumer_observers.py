@@ -137,6 +137,17 @@ def test_an_outage_does_not_wait_for_messages_that_do_not_come_back(registry: Co
         assert [line["event"] for line in lines[-2:]] == ["consumer.recovered", "consumer.message_handled"]
 
 
+def test_a_failure_long_after_the_last_begins_another_outage(registry: CollectorRegistry, lines: Lines) -> None:
+    """The one before ended without a message that was handled."""
+    clock = Clock()
+    observers = ConsumerObservers(ConsumerMetrics(Declarations(registry)), outages=ConsumerOutages(clock))
+    observers.handled(attempt("retried", error="refused", retry_after=timedelta(seconds=5)))
+    observers.handled(attempt("dead", error="refused"))
+    clock.now += 10
+    observers.handled(attempt("retried", GLOBEX, error="refused"))
+    assert (lines[-1]["log_level"], lines[-1]["failures"], lines[-1]["failing_seconds"]) == ("warning", 1, 0)
+
+
 def test_successes_are_counted_and_logged_at_level_debug_alone(
     observers: ConsumerObservers, registry: CollectorRegistry, lines: Lines
 ) -> None:

@@ -62,7 +62,9 @@ class ConsumerOutages:
     def failed(self, report: DeliveryReport) -> Failing:
         """Add a failed attempt at a message that is tried again."""
         now = self._clock()
-        outage = self._outages.setdefault(report.consumer.name, _Outage(now))
+        outage = self._outages.get(report.consumer.name)
+        if outage is None or not outage.goes_on(now):  # one may end unseen, such as with a message that is given up
+            outage = self._outages[report.consumer.name] = _Outage(now)
         pause = 0.0 if report.retry_after is None else report.retry_after.total_seconds()
         outage.failures += 1
         outage.expected.pop(report.message.tenant_id, None)  # the latest one comes last
