@@ -219,8 +219,7 @@ class AccessPolicy:
     @cached_property
     def grace_statuses(self) -> frozenset[str]:
         """The statuses for which invoices decide on access, at least of some subscriptions."""
-        rules = (*self._rules.items(), *self._rules_by_mail.items())
-        return frozenset(status for status, rule in rules if isinstance(rule, Grace))
+        return self._graceful | self._graceful_by_mail
 
     def evaluate(self, basis: AccessFacts, now: datetime) -> AccessVerdict:
         """Return the best verdict that a grant or any of the tenant's subscriptions gives at `now`.
@@ -313,12 +312,12 @@ class AccessPolicy:
         return _with_grace({**self.states, **self.by_mail})
 
     @cached_property
-    def _graceful(self) -> Collection[str]:
+    def _graceful(self) -> frozenset[str]:
         """The statuses with a grace period."""
         return frozenset(status for status, rule in self._rules.items() if isinstance(rule, Grace))
 
     @cached_property
-    def _graceful_by_mail(self) -> Collection[str]:
+    def _graceful_by_mail(self) -> frozenset[str]:
         return frozenset(status for status, rule in self._rules_by_mail.items() if isinstance(rule, Grace))
 
     def _never_paid(self, seen: SubscriptionSnapshot, basis: AccessFacts) -> bool:

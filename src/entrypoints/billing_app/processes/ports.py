@@ -45,6 +45,8 @@ def _bound(family: int, address: Any, *, shared: bool = False) -> socket.socket:
     try:
         # As a server does: the ends of earlier connections do not hold the port.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if shared:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind(address)
