@@ -55,6 +55,7 @@ PLANS: Final = (
     Plan.of_prices("team", base=["price_team"]),
     attrs.evolve(Plan.of_prices("extra", base=["price_extra"]), grants_access=False),
 )
+OTHER_PLANS: Final = (Plan.of_prices("gold", base=["price_pro"]),)
 STATUSES: Final = ("active", "canceled", "past_due", "trialing", "unpaid", "incomplete", "incomplete_expired", "paused")
 POLICIES: Final = (
     AccessPolicy(),
@@ -132,7 +133,7 @@ class Story:
         """Return some rules."""
         choice = self._random.choice
         return BillingRules(
-            plans=choice((PLANS, PLANS[:1])),
+            plans=choice((PLANS, PLANS[:1], OTHER_PLANS)),
             access=choice(POLICIES),
             scope=choice((ProductScope(), ProductScope(ignore=ScopeRule(metadata=(("price", "other"),))))),
             tenants=TenantRules(link="subscription" if self._shared else "customer"),
@@ -145,7 +146,7 @@ class Story:
         ended = status in ("canceled", "incomplete_expired")
         return subscription(
             f"sub_{number}",
-            customer_id=CustomerId("cus_2" if number == 7 else "cus_1"),
+            customer_id=CustomerId("cus_2" if number == 7 or (self._shared and number % 2) else "cus_1"),
             status=status,
             items=(
                 item(
