@@ -112,7 +112,7 @@ class World:
         self.deliveries: list[Delivery] = []
         self.first: ProviderEvent | None = None
         self.alone: dict[tuple[str, ...], Sequence[Sequence[TenantSubscription]]] = {}
-        """What `rows_alone` returned, by the names of the events."""
+        """The rows of `rows_alone`, by the names of the events."""
         self._states: list[SubscriptionSnapshot] = []
         second = 0
         if not story.started:
