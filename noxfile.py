@@ -15,7 +15,7 @@ nox.needs_version = ">=2025.11"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 
-PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+PYTHONS = ["3.11", "3.12", "3.13"]
 PACKAGES = [
     "billing_core",
     "billing_memory",
