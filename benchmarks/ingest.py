@@ -131,21 +131,25 @@ async def limits_server(urls: ServerUrls) -> AsyncIterator[int]:
 
 
 async def measure_limit(
-    urls: ServerUrls, traffic: Traffic, connections: int, *, endpoint: str, events: int | None = None
+    urls: ServerUrls, traffic: Traffic, connections: int, *, endpoint: str, events: int | None = None, warm_up: int = 0
 ) -> Measured:
-    """Measure one endpoint of limits.py."""
+    """Measure one endpoint of limits.py, after `warm_up` events that are not part of it."""
+    first = traffic.requests(f"/{endpoint}", warm_up)
     requests = traffic.requests(f"/{endpoint}", events or EVENTS[connections])
     async with limits_server(urls) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+
+        async def applied() -> int:
+            async with session.get("/applied") as response:
+                return int(await response.text())
+
+        if first:
+            await load.post_all(port, first, connections=connections)
+            await _until(applied, len(first))
         cpu_before, started = cpu_seconds_of_children(), time.perf_counter()
         accepted = await load.post_all(port, requests, connections=connections)
         applied_per_second = None
         if endpoint == "apply":
-
-            async def applied() -> int:
-                async with session.get("/applied") as response:
-                    return int(await response.text())
-
-            await _until(applied, len(requests))
+            await _until(applied, len(first) + len(requests))
             applied_per_second = len(requests) / (time.perf_counter() - started)
         cpu_per_event = (cpu_seconds_of_children() - cpu_before) / len(requests)
     return Measured(accepted=accepted, cpu_per_event=cpu_per_event, applied_per_second=applied_per_second)
@@ -159,9 +163,14 @@ async def measure_billing(
     worker: Worker,
     processes: int = 1,
     events: int | None = None,
+    warm_up: int = 0,
     fresh: bool = True,
 ) -> Measured:
-    """Measure `billing serve` with its worker in a given process, on an empty inbox or on the present one."""
+    """Measure `billing serve` with its worker in a given process, on an empty inbox or on the present one.
+
+    `warm_up` events before it are not part of it; they need a worker.
+    """
+    first = traffic.requests("/webhooks/stripe", warm_up)
     requests = traffic.requests("/webhooks/stripe", events or EVENTS[connections])
     database = await asyncpg.connect(urls.database_url)
     try:
@@ -174,11 +183,14 @@ async def measure_billing(
                 " WHERE status IN ('due', 'leased')"
             )
         async with billing_server(urls, worker=worker, processes=processes) as (port, pid):
+            if first:
+                await load.post_all(port, first, connections=connections)
+                await until_finished(database, len(first))
             cpu_before, started = cpu_seconds_of_children(), time.perf_counter()
             accepted = await load.post_all(port, requests, connections=connections)
             applied_per_second = None
             if worker != "nowhere":
-                await until_finished(database, len(requests))
+                await until_finished(database, len(first) + len(requests))
                 applied_per_second = len(requests) / (time.perf_counter() - started)
             cpu_per_event = (cpu_seconds_of_children() - cpu_before) / len(requests)
             rss_mb = resident_mb(pid) if sys.platform == "linux" else None
