@@ -101,7 +101,7 @@ measurement the tables were checked: `billing` had applied all events, the other
 |---|---|---|---|---|
 {rows}
 
-{left_out}Measured on {date} on {cores} shared cores with Python {python}; the load before the start was {load}.
+{left_out}Measured on {date} on {cores} cores with Python {python}; the load before the start was {load}.
 Processor time is the figure to compare, since events per second depend on what else the machine does. It counts all
 processes but the sender's: Postgres and Valkey, and not the Stripe that dj-stripe asks. The kernel counts it in steps,
 which are {step:.0f} µs per event for each process.
