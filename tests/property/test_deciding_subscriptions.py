@@ -156,7 +156,7 @@ class Story:
                     price_metadata=(("price", "other"),) if rarely() else (),
                 ),
             ),
-            cancel_at_period_end=not ended and rarely(),
+            cancel_at_period_end=rarely(),
             ended_at=self._instant() if ended else None,
             trial_ends_at=self._instant() if rarely() else None,
             collection_paused=(paused := rarely()),
