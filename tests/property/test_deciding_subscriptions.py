@@ -57,21 +57,23 @@ PLANS: Final = (
 )
 OTHER_PLANS: Final = (Plan.of_prices("gold", base=["price_pro"]),)
 STATUSES: Final = ("active", "canceled", "past_due", "trialing", "unpaid", "incomplete", "incomplete_expired", "paused")
+OWN_POLICY: Final = AccessPolicy(
+    states={
+        "active": AccessState.FULL,
+        "unpaid": Grace(lasts=timedelta(days=2)),
+        "canceled": AccessState.READ_ONLY,
+    },
+    paused_collection={"void": AccessState.READ_ONLY},
+    unmapped_price=AccessState.BLOCKED,
+    open_dispute=AccessState.READ_ONLY,
+    never_paid_trial=AccessState.BLOCKED,
+)
 POLICIES: Final = (
     AccessPolicy(),
-    AccessPolicy(
-        states={
-            "active": AccessState.FULL,
-            "unpaid": Grace(lasts=timedelta(days=2)),
-            "canceled": AccessState.READ_ONLY,
-        },
-        by_mail={"active": AccessState.GRACE, "canceled": AccessState.GRACE},
-        paused_collection={"void": AccessState.READ_ONLY},
-        unmapped_price=AccessState.BLOCKED,
-        open_dispute=AccessState.READ_ONLY,
-        never_paid_trial=AccessState.BLOCKED,
-    ),
+    OWN_POLICY,
+    attrs.evolve(OWN_POLICY, by_mail={"active": AccessState.GRACE, "canceled": AccessState.GRACE}),
 )
+"""The last one counts grace for nearly all subscriptions, so that few stand for others."""
 
 
 class LoadsAll(MemoryTransaction):
@@ -127,6 +129,8 @@ class Story:
         self._random = random
         self._provider = provider
         self._shared = shared
+        # Beside an active subscription, ended ones rarely decide on anything.
+        self._usual = random.choice((("active", "active", "canceled"), ("canceled",)))
         self._count = 0
 
     def rules(self) -> BillingRules:
@@ -142,7 +146,7 @@ class Story:
     def subscription(self) -> SubscriptionSnapshot:
         """Return one of a few subscriptions in some state."""
         choice, rarely, number = self._random.choice, self._rarely, self._random.randrange(8)
-        status = choice(STATUSES) if rarely() else choice(("active", "active", "canceled"))
+        status = choice(STATUSES) if rarely() else choice(self._usual)
         ended = status in ("canceled", "incomplete_expired")
         return subscription(
             f"sub_{number}",
@@ -156,7 +160,7 @@ class Story:
                     price_metadata=(("price", "other"),) if rarely() else (),
                 ),
             ),
-            cancel_at_period_end=rarely(),
+            cancel_at_period_end=choice((False, True)) if ended else rarely(),
             ended_at=self._instant() if ended else None,
             trial_ends_at=self._instant() if rarely() else None,
             collection_paused=(paused := rarely()),
