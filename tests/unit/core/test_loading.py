@@ -20,11 +20,13 @@ from tests.unit.core.conftest import (
     customer,
     invoice,
     item,
+    line,
+    metered,
     subscription,
 )
 
 from billing_app.settings import AccessSettings
-from billing_core.events import Disposition
+from billing_core.events import Disposition, Translation
 from billing_core.model import (
     AccessState,
     AccessVerdict,
@@ -41,6 +43,7 @@ from billing_core.model import (
     TenantRules,
 )
 from billing_core.state.provisional import ProvisionalBasis
+from billing_memory.gateway import MemoryGateway
 
 DAY = timedelta(days=1)
 LAST_MONTH = Period(start=MONTH.start - 31 * DAY, end=MONTH.start)
@@ -113,7 +116,7 @@ async def test_each_subscription_in_grace_decides_by_its_own_invoices(loop: Loop
         invoice("in_1", subscription_id=SubscriptionId("sub_earlier"), due_at=AT - 2 * DAY),
         invoice("in_2", subscription_id=SubscriptionId("sub_later"), due_at=AT - 10 * DAY),
     ]
-    await loop.arrive(*map(loop.says, (earlier("past_due"), later("past_due"), *bills)))
+    await loop.arrive(*map(loop.says, (earlier("past_due"), later("past_due"))), *map(loop.says, bills))
     in_grace = access(loop)
     assert (in_grace.state, in_grace.until) == (AccessState.GRACE, AT + 5 * DAY)
     await decide(loop)
@@ -155,6 +158,22 @@ async def test_a_credit_note_is_of_the_product_that_its_invoice_bills(newsletter
     await loop.arrive(note)
     assert (loop.row(note).disposition, loop.row(note).reason) == (Disposition.IGNORED, "out_of_scope")
     assert await loop.notified() == before
+
+
+# --- billed usage ---------------------------------------------------------------------------------------------------
+
+
+async def test_usage_is_deleted_of_an_invoice_whose_answer_shows_no_subscription(loop: Loop) -> None:
+    """The subscription that the stored invoice names says what usage was stored."""
+    loop.gateway = MemoryGateway()
+    billing = attrs.evolve(earlier(), items=(item(period=LAST_MONTH), metered(period=LAST_MONTH)))
+    bill = invoice("in_1", subscription_id=billing.subscription_id, lines=(line(),), lines_complete=False)
+    await loop.arrive(loop.says(billing), loop.says(later()), loop.says(bill))
+    assert len(await loop.usage()) == 1
+    whole = attrs.evolve(bill, subscription_id=None, lines_complete=True)
+    loop.gateway.invoices[InvoiceId("in_1")] = Translation(customer_id=ALICE, snapshots=(whole,))
+    assert await loop.refetch() == ["refetched"]
+    assert await loop.usage() == []
 
 
 # --- shared customers -----------------------------------------------------------------------------------------------
