@@ -91,15 +91,21 @@ class DemoCustomer:
             (each["subscription_id"], each["status"], each["plan_code"], each["seat_count"], each["auto_renew"])
             for each in seen
         ]
-        (there,) = (await self._at_stripe("GET", "/v1/subscriptions"))["data"]
+        (there,) = (await self._at_stripe("GET", f"/v1/subscriptions?customer={await self._customer_id()}"))["data"]
         wanted = [(there["id"], "active", BUSINESS.code, 5, True)]
         return [] if have == wanted else [f"{self.tenant_id} sees {have}, Stripe has {wanted}"]
 
     async def _save_card(self) -> str:
         """Add a card, as the browser does with the client secret; return its id."""
-        (customer,) = (await self._at_stripe("GET", "/v1/customers"))["data"]
-        card = await self._at_stripe("POST", "/v1/payment_methods/pm_card_visa/attach", customer=customer["id"])
+        attach = "/v1/payment_methods/pm_card_visa/attach"
+        card = await self._at_stripe("POST", attach, customer=await self._customer_id())
         return str(card["id"])
+
+    async def _customer_id(self) -> str:
+        """Return this customer's id at Stripe, which may also know one of a killed demo: its operation was finished."""
+        found = (await self._at_stripe("GET", "/v1/customers"))["data"]
+        (own,) = (each["id"] for each in found if each["metadata"].get("tenant_id") == self.tenant_id)
+        return str(own)
 
     async def _ask(self, path: str, **body: Any) -> dict[str, Any]:
         """Ask for an operation until there is an answer, always with the same key: it is carried out once."""
