@@ -377,7 +377,7 @@ async def test_an_event_that_would_move_a_link_is_dead_and_logged(open_site: Ope
             dead = {"disposition": "dead", "reason": "tenant_conflict"}
             await until(lambda: _is(site.counted("stripe_dispatch_events_total", **dead)))
         (line,) = [line for line in logs if line["event"] == "event.needs_attention"]
-        assert (line["event_id"], line["reason"], line["log_level"]) == ("evt_b", "tenant_conflict", "warning")
+        assert (line["event_id"], line["reason"], line["log_level"]) == ("evt_b", "tenant_conflict", "error")
         history = site.container.history()
         assert (await history.sequence(ACME), await history.sequence(TenantId("globex"))) == (1, 0)
 
