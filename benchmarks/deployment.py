@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import aiohttp
+from aiohttp import web
 
 from billing_embedded import ServerUrls
 from billing_embedded.loopback import free_port, free_ports
@@ -152,3 +153,15 @@ def _stat(pid: int) -> list[int]:
     """Return the numbers that the kernel keeps of a process, from its state (as 0) on."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     return [0, *map(int, fields[1:])]
+
+
+@asynccontextmanager
+async def served(app: web.Application) -> AsyncIterator[str]:
+    """Serve an application on a free port of this machine, and yield its URL."""
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()

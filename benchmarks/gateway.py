@@ -19,6 +19,7 @@ from typing import Any
 import aiohttp
 import stripe
 from aiohttp import web
+from deployment import served
 
 from billing_core.operations.call_limits import UNLIMITED
 from billing_core.operations.ports import CallLimiter
@@ -45,13 +46,8 @@ async def answering() -> AsyncIterator[str]:
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with served(app) as url:
+        yield url
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 from aiohttp import web
-from deployment import WEBHOOK_SECRET, process
+from deployment import WEBHOOK_SECRET, process, served
 from ingest import Traffic
 
 from billing_embedded.loopback import free_port
@@ -135,13 +135,8 @@ async def _stripe(traffic: Traffic) -> AsyncIterator[str]:
     app.router.add_get("/v1/account", account)
     app.router.add_get("/v1/products/{id}/features", none)
     app.router.add_get("/v1/{kind}/{id}", retrieve)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with served(app) as url:
+        yield url
 
 
 def _plain(kind: str, object_id: str) -> Mapping[str, Any]:
