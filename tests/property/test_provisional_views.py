@@ -1,14 +1,14 @@
 """An operation's answer and its events, in every order: what is shown is true, told once, and never undone in silence.
 
 One subscription of one tenant. Before the operation others may change it, and that event is still in flight; after the
-operation others may change it again. The operation's answer is taken in, lost, or repeated by the provider when another
-process performs the operation again. The provider's clock and ours differ by up to ten minutes.
+operation others may change it again. The operation's answer is taken in, or lost; another process may perform it again,
+and shows the subscription as it is then. The provider's clock and ours differ by up to ten minutes.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from itertools import permutations
 from random import Random
@@ -63,8 +63,8 @@ class Fate(Enum):
 
     TAKEN = "taken"
     LOST = "lost"
-    REPLAYED = "replayed"
-    """Lost; another process performs the operation again, and the provider repeats its answer."""
+    REPEATED = "repeated"
+    """Lost; another process performs the operation again, and reads the subscription."""
     CRASHED = "crashed"
     """The process ends while it writes the answer; then as above."""
     TWICE = "twice"
@@ -98,7 +98,10 @@ class Delivery:
 
     name: str
     event: ProviderEvent | None = None
-    replayed: bool = False
+    shows: SubscriptionSnapshot | None = None
+    """The subscription in an answer."""
+    at: datetime = AT
+    """The `Date` of the answer."""
     crashed: bool = False
     """Another process ended before while it wrote the answer."""
 
@@ -124,21 +127,22 @@ class World:
         for step in range(story.steps):
             seats = AFTER if step == story.steps - 1 else STEP
             self._deliver(f"echo {step}", seats, second, key=KEY if story.steps == 1 else f"{KEY}.{step}")
-        self.answer = self._states[-1]
-        self.answered_at = AT + timedelta(seconds=second + story.date)
+        self.answer = self._answer("answer", second)
+        if story.later is not None:
+            second += story.later
+            self._deliver("later", LATER, second)
+        again = self._answer("again", second)
         match story.fate:
             case Fate.TAKEN:
-                self.deliveries += [Delivery(name="answer")]
-            case Fate.REPLAYED:
-                self.deliveries += [Delivery(name="replay", replayed=True)]
+                self.deliveries += [self.answer]
+            case Fate.REPEATED:
+                self.deliveries += [again]
             case Fate.CRASHED:
-                self.deliveries += [Delivery(name="replay", replayed=True, crashed=True)]
+                self.deliveries += [attrs.evolve(again, crashed=True)]
             case Fate.TWICE:
-                self.deliveries += [Delivery(name="answer"), Delivery(name="replay", replayed=True)]
+                self.deliveries += [self.answer, again]
             case Fate.LOST:
                 pass
-        if story.later is not None:
-            self._deliver("later", LATER, second + story.later)
 
     @property
     def truth(self) -> SubscriptionSnapshot:
@@ -146,10 +150,14 @@ class World:
         return self._states[-1]
 
     def orders(self) -> Iterator[Sequence[Delivery]]:
-        """Yield every order of arrival; an answer is repeated only after it was given."""
+        """Yield every order of arrival; an operation is performed again only after its answer was given."""
         for order in permutations(self.deliveries):
             if is_possible(order):
                 yield order
+
+    def _answer(self, name: str, second: int) -> Delivery:
+        """Return the answer to a call, or to a read, that shows the latest state."""
+        return Delivery(name=name, shows=self._states[-1], at=AT + timedelta(seconds=second + self.story.date))
 
     def _deliver(self, name: str, seats: int, second: int, *, key: str | None = None) -> None:
         self.deliveries.append(Delivery(name=name, event=self._event(name, seats, second, key=key)))
@@ -173,9 +181,8 @@ class World:
 
 
 def is_possible(order: Sequence[Delivery]) -> bool:
-    """Tell whether no answer is repeated before it was given."""
-    names = [each.name for each in order if each.event is None]
-    return names == sorted(names)
+    """Tell whether the operation is performed again only after its answer was given."""
+    return [each.name for each in order if each.event is None] in ([], ["answer"], ["again"], ["answer", "again"])
 
 
 # --- the application ----------------------------------------------------------------------------------------------
@@ -251,8 +258,8 @@ class Application:
             return
         if delivery.crashed:
             with suppress(StoreUnavailableError):
-                await self._show(self._crashing, replayed=False)
-        await self._show(self._service, replayed=delivery.replayed)
+                await self._show(self._crashing, self._world.answer)
+        await self._show(self._service, delivery)
 
     async def fold(self, event: ProviderEvent) -> None:
         """Receive and process one event."""
@@ -260,11 +267,10 @@ class Application:
         if receipt.claim is not None:
             await self._batches.process([receipt.claim])
 
-    async def _show(self, service: BillingService, *, replayed: bool) -> None:
-        basis = ProvisionalBasis(
-            tenant_id=ACME, operation_key=KEY, answered_at=self._world.answered_at, replayed=replayed
-        )
-        await service.ingest_subscription_snapshot(self._world.answer, basis)
+    async def _show(self, service: BillingService, answer: Delivery) -> None:
+        assert answer.shows is not None
+        basis = ProvisionalBasis(tenant_id=ACME, operation_key=KEY, answered_at=answer.at)
+        await service.ingest_subscription_snapshot(answer.shows, basis)
 
     async def settle(self) -> None:
         """Let ten minutes pass, and ask the provider about everything that is due."""
@@ -359,13 +365,15 @@ async def rows_alone(world: World, events: Sequence[Delivery]) -> Sequence[Seque
 def assert_told_once(world: World, arrived: Sequence[str], messages: Sequence[tuple[str, int | None]]) -> None:
     """Assert that one message is about the operation's change, and none about a step to it once the answer was shown.
 
-    Unless a later change had overtaken it when it arrived. Without the answer, events of more than two steps that
-    arrive out of order leave open which of them is the last.
+    Unless a later change had overtaken it when it arrived, by its event or because the operation was performed again.
+    Without the answer, events of more than two steps that arrive out of order leave open which of them is the last.
     """
     seats = [shown for _, shown in messages]
     assert seats[-1] == world.truth.items[0].quantity
+    changed = world.story.later is not None
     known = [arrived.index(name) for name in ("answer", f"echo {world.story.steps - 1}") if name in arrived]
-    overtaken = "later" in arrived and arrived.index("later") < min(known)
+    later = [arrived.index(name) for name in ("later", "again") if name in arrived and changed]
+    overtaken = min(later, default=len(arrived)) < min(known)
     taken = "answer" in arrived and known[0] == min(known) and not overtaken
     if taken and (world.story.steps <= DECIDED or world.story.later != 0):
         assert "operation" in {cause for cause, _ in messages}
@@ -373,7 +381,7 @@ def assert_told_once(world: World, arrived: Sequence[str], messages: Sequence[tu
         assert set(seats[seats.index(AFTER) :]) <= {AFTER, LATER}
     elif world.story.steps <= DECIDED:
         assert seats.count(AFTER) == 1 or (overtaken and seats.count(AFTER) == 0)
-        assert "operation" not in {cause for cause, _ in messages} or overtaken
+        assert "operation" not in {cause for cause, _ in messages} or overtaken or "again" in arrived
 
 
 EVERY_FATE = [

@@ -47,7 +47,7 @@ class ProvisionalView:
     object_id: str
     operation_key: str = attrs.field(validator=operation_key)
     snapshot: Answer | None = None
-    """None if the answer shows nothing that may be newer than the row: it was a replay."""
+    """None if the answer had no date: nothing says whether it or the row is later."""
     answered_at: datetime | None = attrs.field(default=None, validator=optional(aware))
     """The `Date` of the answer: whole seconds of the provider's clock. None only without a snapshot."""
     refetch_due_at: datetime = attrs.field(validator=aware)

@@ -30,10 +30,7 @@ class AnswerKeeper:
         """
         seen, request = performed.snapshot, operation.request
         basis = ProvisionalBasis(
-            tenant_id=request.tenant_id,
-            operation_key=operation.key,
-            answered_at=performed.answered_at,
-            replayed=performed.replayed,
+            tenant_id=request.tenant_id, operation_key=operation.key, answered_at=performed.answered_at
         )
         match seen:
             case SubscriptionSnapshot():

@@ -36,6 +36,9 @@ class OperationGateway(Protocol):
         the same key sends the same calls, and does nothing a second time within a day. What is made carries `key` as
         `billing_operation` in its metadata.
 
+        The result is that of the first time. A subscription or an invoice is shown as it is now: where the provider
+        repeats an earlier answer, the object is read again. If it cannot be read, the outcome is unknown.
+
         Raises: GatewayError with `replayed` where the provider's stored answer is a failure of its own (a stored 500):
         the key is of no use any more, and `find_out` tells what happened.
         """

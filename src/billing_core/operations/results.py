@@ -57,11 +57,9 @@ class Performed:
 
     result: OperationResult
     snapshot: SubscriptionSnapshot | InvoiceSnapshot | CustomerSnapshot | None = None
-    """The object as the answer shows it, if it is one that we keep. Of several calls, the last that shows it."""
+    """The object as it was at `answered_at`, if it is one that we keep; None if it is gone. A customer may be older."""
     answered_at: datetime | None = attrs.field(default=None, validator=aware)
     """The `Date` of the answer that the snapshot is from: the provider's clock, whole seconds."""
-    replayed: bool = False
-    """That answer is the stored one to an earlier call with the same key: the object may have changed since."""
     request_id: str | None = None
     """The provider's id of the last request, for its support."""
 

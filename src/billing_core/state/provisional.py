@@ -59,8 +59,6 @@ class ProvisionalBasis:
     """As stored before the call. The idempotency keys of its requests are this, or begin with it and a dot."""
     answered_at: datetime | None = attrs.field(validator=optional(aware))
     """The `Date` of the answer; None if it had none."""
-    replayed: bool = False
-    """The provider repeated an earlier answer, so that the object may have changed since."""
 
 
 Basis = EventBasis | UncertaintyBasis | ProvisionalBasis
@@ -161,8 +159,8 @@ def _is_caused_by(event: ClaimedEvent, view: ProvisionalView) -> bool:
 
 
 def view_of(answer: Answer, basis: ProvisionalBasis, *, now: datetime) -> ProvisionalView:
-    """Return the view that an answer asks for. One that may be outdated shows nothing and is asked about at once."""
-    shown = not basis.replayed and basis.answered_at is not None
+    """Return the view that an answer asks for. One without a date shows nothing and is asked about at once."""
+    shown = basis.answered_at is not None
     return ProvisionalView(
         tenant_id=basis.tenant_id,
         kind=answer.kind,

@@ -18,9 +18,6 @@ _PAUSE: Final = 0.25
 _DELIVERY: Final = DeliveryPolicy(copies=2, parallel=4, waits=(timedelta(seconds=0.5),) * 60)
 """Retries for half a minute: the server may be restarting."""
 _TRY_AGAIN: Final = frozenset({409, 500, 502, 503})
-_NOT_SHOWN_YET: Final = "no_subscription"
-"""Code of an operation on a subscription whose start a restarted server completed: it is shown from its first event on,
-because the answer that Stripe repeats may be outdated."""
 
 
 class OperationFailedError(Exception):
@@ -121,8 +118,7 @@ class DemoCustomer:
                         if answer.status == 200:
                             self.operations += 1
                             return content
-                        again = answer.status in _TRY_AGAIN and content.get("retryable", answer.status != 409)
-                        if not again and content.get("code") != _NOT_SHOWN_YET:
+                        if answer.status not in _TRY_AGAIN or not content.get("retryable", answer.status != 409):
                             raise OperationFailedError(f"{path} {content}")
                 except (aiohttp.ClientError, ValueError):
                     pass  # the server is restarting

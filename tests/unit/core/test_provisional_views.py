@@ -427,10 +427,9 @@ class TestRefetch:
         assert (ended.result, ended.events) == (RefetchResult.REFETCHED, [])
         assert (await seats(row), stored(row)) == (5, 3)
 
-    @pytest.mark.parametrize("fields", [{"replayed": True}, {"answered_at": None}])
-    async def test_a_replayed_answer_only_makes_a_refetch_due(self, row: Loop, fields: dict[str, Any]) -> None:
-        """The object may have changed since; so does an answer without a time."""
-        ingested = await answer(row, **fields)
+    async def test_an_answer_without_a_date_only_makes_a_refetch_due(self, row: Loop) -> None:
+        """Nothing says whether it or the row is later."""
+        ingested = await answer(row, answered_at=None)
         assert (ingested.events, await seats(row)) == ([], 1)
         assert [(each.object_id, each.view) for each in ingested.uncertainties] == [("sub_1", KEY)]
         assert await due(row) == [("sub_1", KEY)]
@@ -438,10 +437,10 @@ class TestRefetch:
         assert await causes(row) == [("webhook", 1), ("refetch", 7)]
         assert views(row) == ()
 
-    async def test_a_replayed_answer_makes_the_refetch_of_a_view_due(self, row: Loop) -> None:
+    async def test_an_answer_without_a_date_makes_the_refetch_of_a_view_due(self, row: Loop) -> None:
         """The view stays until then."""
         await answer(row)
-        await answer(row, replayed=True)
+        await answer(row, answered_at=None)
         assert (await seats(row), await due(row)) == (5, [("sub_1", KEY)])
 
     async def test_an_answer_to_a_refetch_may_be_taken_in_as_a_snapshot(self, row: Loop) -> None:

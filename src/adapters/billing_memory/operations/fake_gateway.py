@@ -177,14 +177,16 @@ class FakeGateway:
     async def find_out(self, command: Command, key: str) -> Performed | None:
         """See OperationGateway."""
         known = self._performed.get(key)
-        return None if known is None else attrs.evolve(known[1], result=known[1].result.without_secrets())
+        if known is None:
+            return None
+        return attrs.evolve(self._as_it_is_now(known[1]), result=known[1].result.without_secrets())
 
     def _once(self, command: Command, key: str) -> Performed:
         known = self._performed.get(key)
         if known is not None:
             if known[0] != command:
                 raise ValueError(f"{key} belongs to another command")
-            return attrs.evolve(known[1], replayed=True)
+            return self._as_it_is_now(known[1])
         if key in self._declined:
             raise self._declined[key]
         try:
@@ -195,6 +197,17 @@ class FakeGateway:
             raise
         self._performed[key] = (command, performed)
         return performed
+
+    def _as_it_is_now(self, performed: Performed) -> Performed:
+        """Return an outcome with its subscription or invoice as it is now."""
+        match performed.snapshot:
+            case SubscriptionSnapshot(subscription_id=subscription_id):
+                snapshot = self._state.subscriptions[subscription_id]
+                return attrs.evolve(performed, snapshot=snapshot, answered_at=self._state.now())
+            case InvoiceSnapshot(invoice_id=invoice_id):
+                return attrs.evolve(performed, snapshot=self._state.invoices[invoice_id], answered_at=self._state.now())
+            case _:
+                return performed
 
     # --- PreviewGateway ------------------------------------------------------------------------------------------
 

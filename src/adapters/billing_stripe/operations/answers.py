@@ -71,7 +71,6 @@ def performed(
         result=result,
         snapshot=snapshot,
         answered_at=None if snapshot is None else answer.answered_at,
-        replayed=answer.replayed,
         request_id=answer.request_id,
     )
 

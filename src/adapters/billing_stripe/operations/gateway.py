@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+import attrs
+
 from billing_core.errors import GatewayDefectError, GatewayError, GatewayNotFoundError
+from billing_core.model import InvoiceSnapshot, SubscriptionSnapshot
 from billing_core.operations.commands import Command
 from billing_core.operations.results import Performed
 from billing_stripe.client import StripeClient
@@ -18,6 +21,7 @@ from billing_stripe.operations import (
     schedules,
     starting,
 )
+from billing_stripe.operations.answers import invoice_in, subscription_in
 from billing_stripe.operations.prices import PriceBook
 from billing_stripe.operations.steps import Handler, Steps
 
@@ -46,7 +50,8 @@ class StripeOperations:
         """See OperationGateway."""
         steps = self._steps(command, key)
         try:
-            return await HANDLERS[type(command)].perform(steps, command)
+            outcome = await HANDLERS[type(command)].perform(steps, command)
+            return await _as_it_is_now(steps, outcome) if steps.repeated else outcome
         except GatewayError as error:
             truth = await steps.failed(error)
             if truth is not error:
@@ -65,3 +70,25 @@ class StripeOperations:
 
     def _steps(self, command: Command, key: str) -> Steps:
         return Steps(self._client, self._prices, key, plan_code=command.plan_code)
+
+
+async def _as_it_is_now(steps: Steps, outcome: Performed) -> Performed:
+    """Return an outcome with its subscription or invoice as Stripe shows it now, or without it if it is gone.
+
+    Raises: GatewayError with `outcome_unknown`: the command is in force, and performing it again reads once more.
+    """
+    try:
+        match outcome.snapshot:
+            case SubscriptionSnapshot(subscription_id=name):
+                answer = await steps.read("fetch_subscription", name, params={"expand": ["schedule"]})
+                return attrs.evolve(outcome, snapshot=subscription_in(answer.data), answered_at=answer.answered_at)
+            case InvoiceSnapshot(invoice_id=name):
+                answer = await steps.read("fetch_invoice", name)
+                return attrs.evolve(outcome, snapshot=invoice_in(answer.data), answered_at=answer.answered_at)
+            case _:
+                return outcome  # of a customer only the id is used
+    except GatewayNotFoundError:
+        return attrs.evolve(outcome, snapshot=None, answered_at=None)
+    except GatewayError as error:
+        error.outcome_unknown = True
+        raise

@@ -41,6 +41,8 @@ class Steps:
         self._plan_code = plan_code or ""
         self.sent = False
         """Whether a call that changes something may have reached Stripe."""
+        self.repeated = False
+        """Whether Stripe repeated its answer to an earlier call, so that the object may have changed since."""
         self._number = 0
         self._written = False
         self._undos: list[Undo] = []
@@ -75,6 +77,7 @@ class Steps:
                 raise
             answer = await self._settle(request, settled_by)
         self._written = True
+        self.repeated = self.repeated or answer.replayed
         return answer
 
     async def _settle(self, request: StripeRequest, settled_by: Settle) -> StripeAnswer:

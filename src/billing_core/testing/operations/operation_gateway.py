@@ -1,5 +1,6 @@
 """The contract of OperationGateway: rules for every command. Groups of commands have suites of their own."""
 
+import attrs
 import pytest
 
 from billing_core.errors import (
@@ -38,14 +39,27 @@ class OperationGatewayContract(Suite):
     async def test_performing_again_makes_nothing_a_second_time(
         self, gateway: OperationGateway, stage: ProviderStage
     ) -> None:
-        """The same key leads to the first answer, and says so."""
+        """The same key leads to the first result."""
         customer_id = await create_customer(gateway, stage)
         command = StartSubscription(tenant_id=TENANT, customer_id=customer_id, items=(base(stage),), payment="on_file")
         first = await gateway.perform(command, "bo_1")
         again = await gateway.perform(command, "bo_1")
-        assert (first.replayed, again.replayed) == (False, True)
-        assert again.result == first.result
+        assert (again.result, again.snapshot) == (first.result, first.snapshot)
         assert len(await stage.subscriptions(customer_id)) == 1
+
+    async def test_performing_again_shows_the_object_as_it_is_now(
+        self, gateway: OperationGateway, stage: ProviderStage
+    ) -> None:
+        """Another command has changed it since: the first answer would undo that."""
+        subscription = await start(gateway, stage)
+        item_id = item_of(subscription, seats(stage, 5)).item_id
+        for key, quantity in (("bo_1", 6), ("bo_2", 7)):
+            command = SetSeats(subscription_id=subscription.subscription_id, item_id=item_id, quantity=quantity)
+            first = await gateway.perform(command, key)
+        before = attrs.evolve(command, quantity=6)
+        again = await gateway.perform(before, "bo_1")
+        assert again.snapshot == first.snapshot == await current(stage, subscription)
+        assert again.answered_at is not None
 
     async def test_another_key_is_another_decision(self, gateway: OperationGateway, stage: ProviderStage) -> None:
         """Two customers of one tenant may be wanted; two keys make two."""
@@ -95,7 +109,8 @@ class OperationGatewayContract(Suite):
         assert (failed.value.retryable, failed.value.outcome_unknown) == (True, False)
         assert await gateway.find_out(command, "bo_1") is None
         assert await stage.subscriptions(customer_id) == []
-        assert not (await gateway.perform(command, "bo_1")).replayed
+        await gateway.perform(command, "bo_1")
+        assert len(await stage.subscriptions(customer_id)) == 1
 
     async def test_a_declined_payment_stays_declined_for_its_key(
         self, gateway: OperationGateway, stage: ProviderStage

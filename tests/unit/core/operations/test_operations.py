@@ -388,6 +388,22 @@ async def test_seats_are_previewed_and_set(site: Site) -> None:
     assert (await site.shown()).seat_count == 8
 
 
+async def test_a_change_whose_answer_was_lost_is_not_undone_by_the_next_one(site: Site) -> None:
+    """The process ends before it keeps the answer; the next decision rests on the seats that the provider has."""
+    subscription_id = await site.start("counted", seats=3)
+    caller = site.caller()
+    site.provider.fail(GatewayUnavailableError("cut off", outcome_unknown=True), carried_out=True)
+    with pytest.raises(GatewayUnavailableError):
+        await site.operations.subscriptions.set_seats(caller, subscription_id, 5)
+    site.process()
+    await site.operations.subscriptions.set_seats(caller, subscription_id, 5)
+    assert (await site.shown()).seat_count == 5
+    await site.operations.subscriptions.change(
+        site.caller(), PlanChange(subscription_id=subscription_id, plan_code="solo_seat", when="now")
+    )
+    assert site.provider.subscriptions[subscription_id].items[0].quantity == 5
+
+
 async def test_the_seats_follow_the_applications_count(site: Site) -> None:
     """Many calls at once count twice: once for the first, and once for all that came meanwhile."""
     subscription_id = await site.start("team", seats=5)

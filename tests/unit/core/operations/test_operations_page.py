@@ -43,8 +43,9 @@ class Provider(FakeGateway):
     """A provider whose customers come with two cards, since no browser adds any."""
 
     async def perform(self, command: Command, key: str) -> Performed:
+        first = key not in self.keys
         performed = await super().perform(command, key)
-        if isinstance(command, CreateCustomer) and not performed.replayed and performed.snapshot is not None:
+        if isinstance(command, CreateCustomer) and first and performed.snapshot is not None:
             for default in (True, False):
                 self.add_payment_method(performed.snapshot.customer_id, default=default)  # type: ignore[arg-type]
         return performed

@@ -7,7 +7,13 @@ from typing import Any
 import attrs
 import pytest
 
-from billing_core.errors import GatewayDefectError, GatewayInvalidRequestError
+from billing_core.errors import (
+    GatewayDefectError,
+    GatewayError,
+    GatewayInvalidRequestError,
+    GatewayNotFoundError,
+    GatewayUnavailableError,
+)
 from billing_core.model import CustomerId, InvoiceId, ItemId, PriceId, SubscriptionId, TenantId
 from billing_core.operations.commands import (
     COMMANDS,
@@ -97,6 +103,7 @@ SCHEDULE_SHOWN = {
         }
     ],
 }
+INVOICE_SHOWN = {"id": "in_1", "object": "invoice", "status": "paid", "customer": CUSTOMER, "currency": "usd"}
 OWN_DEFAULT = OwnDefault(subscription_id=SUBSCRIPTION, payment_method_id="pm_own")
 ANSWERS: Mapping[str, Mapping[str, Any]] = {
     "create_schedule": SCHEDULE_SHOWN,
@@ -119,6 +126,10 @@ class Recorder:
         """The objects whose changes are refused."""
         self.broken: str | None = None
         """The operation in which a bug is met."""
+        self.failures: dict[str, GatewayError] = {}
+        """The errors of operations."""
+        self.repeats = False
+        """Whether the answers to writes are those to earlier calls with the same keys."""
         self.answers = dict(ANSWERS)
 
     async def call(self, request: StripeRequest) -> StripeAnswer:
@@ -127,10 +138,15 @@ class Recorder:
             raise ZeroDivisionError
         if request.operation in self.refused or self.refused_ids.intersection(request.ids if request.writes else ()):
             raise GatewayInvalidRequestError(request.operation)
+        if request.operation in self.failures:
+            raise self.failures[request.operation]
         shown = self.answers.get(request.operation)
         if shown is None:
             shown = SUBSCRIPTION_SHOWN if "subscription" in request.operation else {"id": "x_1", "status": "open"}
-        return StripeAnswer(data=shown)
+        repeated = self.repeats and request.writes
+        return StripeAnswer(
+            data=shown, replayed=repeated, answered_at=AT + timedelta(minutes=0 if request.writes else 5)
+        )
 
     @property
     def written(self) -> list[StripeRequest]:
@@ -701,6 +717,54 @@ async def test_a_portal_that_is_not_set_up_is_named(client: Recorder) -> None:
     with pytest.raises(GatewayInvalidRequestError) as refused:
         await perform(client, command)
     assert refused.value.parameter is None
+
+
+@pytest.mark.parametrize(
+    ("command", "read"),
+    [
+        (PauseCollection(subscription_id=SUBSCRIPTION, behavior="void"), "fetch_subscription"),
+        (PayInvoice(invoice_id=InvoiceId("in_1")), "fetch_invoice"),
+    ],
+)
+class TestRepeatedAnswers:
+    """Stripe repeats the answer to an earlier call: the object may have changed since."""
+
+    @pytest.fixture
+    def client(self) -> Recorder:
+        client = Recorder()
+        client.repeats = True
+        client.answers["pay_invoice"] = INVOICE_SHOWN
+        client.answers["fetch_invoice"] = {**INVOICE_SHOWN, "number": "A-2"}
+        client.answers["fetch_subscription"] = {**SUBSCRIPTION_SHOWN, "status": "past_due"}
+        return client
+
+    async def test_the_object_is_read_again(self, client: Recorder, command: Command, read: str) -> None:
+        """It is shown with the `Date` of the read; the result is the first one."""
+        again = await perform(client, command)
+        client.repeats = False
+        first = await perform(client, command)
+        assert [request.operation for request in client.requests].count(read) == 1
+        assert first.snapshot is not None
+        assert again.snapshot is not None
+        assert again.snapshot != first.snapshot
+        assert (again.result, again.answered_at) == (first.result, AT + timedelta(minutes=5))
+
+    async def test_an_object_that_is_gone_is_not_shown(self, client: Recorder, command: Command, read: str) -> None:
+        """The command was carried out all the same."""
+        client.failures[read] = GatewayNotFoundError(read)
+        again = await perform(client, command)
+        assert (again.result.object_status is None, again.snapshot, again.answered_at) == (False, None, None)
+
+    @pytest.mark.parametrize("error", [GatewayUnavailableError("503"), GatewayInvalidRequestError("400")])
+    async def test_without_the_read_the_outcome_is_unknown(
+        self, client: Recorder, command: Command, read: str, error: GatewayError
+    ) -> None:
+        """Nothing is undone, and the command is performed again later."""
+        client.failures[read] = error
+        with pytest.raises(type(error)) as raised:
+            await perform(client, command)
+        assert raised.value.outcome_unknown
+        assert len(client.written) == 1
 
 
 async def test_an_invoice_that_was_paid_in_the_meantime_is_paid(client: Recorder) -> None:
