@@ -20,7 +20,9 @@ import pytest
 
 from billing_app.setup.env_local import read_variables
 from billing_demo.folder import temporary_folder
+from billing_embedded.data_directory import DataDirectory
 from billing_embedded.loopback import free_port
+from billing_embedded.urls import POSTGRES
 
 pytestmark = [pytest.mark.postgres, pytest.mark.redis, pytest.mark.timeout(240)]
 
@@ -223,7 +225,7 @@ def test_a_second_demo_beside_a_running_one_says_so(data_dir: Path) -> None:
 
 
 def test_a_taken_port_and_a_used_seed_are_reported(data_dir: Path) -> None:
-    """A port in use is replaced and the new one named; a seed that the folder contains is rejected."""
+    """A port in use is replaced and the new one named, also one of the demo's own servers; a used seed is rejected."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
@@ -232,8 +234,10 @@ def test_a_taken_port_and_a_used_seed_are_reported(data_dir: Path) -> None:
             used = first.wait_for(rf"port {taken} is in use; using (\d+)")
             assert first.base_url().endswith(f":{used[1]}")
             assert first.end()[0] == 0
-    with running(data_dir, "--events", "60", "--json", "--seed", "s") as second:
-        assert second.end()[0] == 2
+    taken = str(DataDirectory(data_dir).endpoint(POSTGRES).port)
+    with running(data_dir, "--events", "60", "--json", "--seed", "s", "--port", taken) as second:
+        assert second.end()[0] == 2, "\n".join(second.lines)
+        second.wait_for(f"port {taken} is in use")
         second.wait_for("already contains a run with seed s")
 
 

@@ -143,14 +143,14 @@ async def open_deployment(
 
     Raises: FolderInUseError if another demo uses the folder; EmbeddedErrors; DemoError.
     """
-    chosen = choose_port(port)
-    if port not in (0, chosen):
-        log(f"port {port} is in use; using {chosen}")
     async with AsyncExitStack() as stack:
         try:
             urls = await stack.enter_async_context(embedded_servers(data_dir))
         except EmbeddedInUseError as exc:
             raise FolderInUseError(exc.data_dir, exc.pid) from exc
+        chosen = choose_port(port)  # once the local servers listen: theirs are from the same range
+        if port not in (0, chosen):
+            log(f"port {port} is in use; using {chosen}")
         metrics_port = free_port()
         environment = environment_of(urls, credentials, chosen, stripe_url, metrics_port=metrics_port)
         write_settings(data_dir, environment)

@@ -1,6 +1,7 @@
 """A client of the HTTP API, as a tenant's own backend would use it."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
@@ -10,7 +11,8 @@ import aiohttp
 from billing_demo.comparison import ActualTenant
 
 GIVE_UP_AFTER: Final = 60.0
-"""Seconds in which a server has to answer that is ready, and may have more to read than its database serves at once."""
+"""Seconds in which a server has to answer. It may have more to read than its database serves at once, or be restarting.
+"""
 _PAUSE: Final = 0.25
 _LIMIT: Final = 500
 
@@ -51,9 +53,10 @@ class TenantApi:
         headers = {"Authorization": f"Bearer {self._token(tenant_id)}"}
         async with asyncio.timeout(GIVE_UP_AFTER):
             while True:
-                async with self._session.get(url, headers=headers) as response:
-                    if response.status != HTTPStatus.SERVICE_UNAVAILABLE:
-                        response.raise_for_status()
-                        found: dict[str, Any] = await response.json()
-                        return found
+                with contextlib.suppress(aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
+                    async with self._session.get(url, headers=headers) as response:
+                        if response.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                            response.raise_for_status()
+                            found: dict[str, Any] = await response.json()
+                            return found
                 await asyncio.sleep(_PAUSE)
