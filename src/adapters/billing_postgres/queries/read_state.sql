@@ -36,7 +36,8 @@ WHERE tenant_id = ANY ($1::text[]) OR subscription_id = ANY ($2::text[])
 ORDER BY current_period_end DESC NULLS LAST, subscription_id DESC;
 
 -- name: find_deciding_subscriptions
--- Jumps from one standing of a tenant to the next, and takes the latest subscription of each.
+-- Jumps from one standing of a tenant to the next, and takes the latest subscription of each. Each OFFSET 0 keeps its
+-- subquery a look-up by key: of a table with one row, reading all of it would seem as cheap, and the plan is kept.
 -- Args: $1 tenant ids, $2 subscription ids, $3 invoice ids, $4 statuses, $5 tenant ids, as of the method of `StateReader`.
 -- Returns: rows like `find_subscriptions`.
 WITH RECURSIVE chosen (tenant_id, standing, status, ended, subscription_id) AS (
@@ -62,13 +63,16 @@ WITH RECURSIVE chosen (tenant_id, standing, status, ended, subscription_id) AS (
     UNION ALL
     SELECT subscription_id FROM subscription_invoices WHERE invoice_id = ANY ($3::text[])
     UNION ALL
-    SELECT subscription_id FROM billing_standings WHERE tenant_id = ANY ($1::text[]) AND standing IS NULL
+    SELECT s.subscription_id
+    FROM unnest($1::text[]) AS t (tenant_id) CROSS JOIN LATERAL (
+        SELECT subscription_id FROM billing_standings WHERE tenant_id = t.tenant_id AND standing IS NULL OFFSET 0
+    ) AS s
     UNION ALL
     SELECT subscription_id FROM chosen
     UNION ALL
     SELECT s.subscription_id
     FROM chosen AS c CROSS JOIN LATERAL (
-        SELECT subscription_id FROM billing_standings WHERE tenant_id = c.tenant_id AND standing = c.standing
+        SELECT subscription_id FROM billing_standings WHERE tenant_id = c.tenant_id AND standing = c.standing OFFSET 0
     ) AS s
     WHERE c.status = ANY ($4::text[]) OR (NOT c.ended AND c.tenant_id = ANY ($5::text[]))
 )
