@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Coroutine, Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -37,6 +38,7 @@ class _Loop:
 def world() -> Iterator[World]:
     """A server with a tenant of a year's history. Its streams end by themselves and have no limits."""
     loop = _Loop()
+    lent = ExitStack()
     world = World(
         attrs.evolve(
             SETTINGS,
@@ -44,7 +46,8 @@ def world() -> Iterator[World]:
             tokens=attrs.evolve(SETTINGS.tokens, operator_roles=("operator",)),
             stream=StreamSettings(max_life=timedelta(seconds=0.02)),
             quota=QuotaSettings(rate_per_minute=0, concurrent=0),
-        )
+        ),
+        lent,
     )
     provider = FakeGateway(world.clock)
     world.replace(operation_gateway=provider, preview_gateway=provider, billing_reader=provider)
@@ -53,4 +56,5 @@ def world() -> Iterator[World]:
     loop.run(serving.__aenter__())
     yield world
     loop.run(serving.__aexit__(None, None, None))
+    lent.close()
     loop.close()

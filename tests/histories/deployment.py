@@ -11,6 +11,7 @@ from typing import Any, Final
 import attrs
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from tests.containers import container_with
 
 from billing_app.container import Adapters, Container, memory_adapters
 from billing_app.http.app import WEBHOOK_PATH, create_app
@@ -183,7 +184,8 @@ async def deployed(*, now: datetime, plans: str = "", rules: str = "", **replace
     async with AsyncExitStack() as stack:
         settings = _settings(stack, plans=plans, rules=rules)
         given: Adapters = memory_adapters(settings, clock=clock)
-        container = Container(**{**given, "settings": settings, "authenticator": _AnyTenant(), **replaced})
+        lent = container_with(**{**given, "settings": settings, "authenticator": _AnyTenant(), **replaced})
+        container = stack.enter_context(lent)
         server = TestServer(create_app(container.services()))
         client = await stack.enter_async_context(TestClient(server))
         yield Deployment(container, clock, client)

@@ -19,10 +19,11 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.containers import container_with
 from tests.databases import Databases
 from tests.property.choices import choices, scaled, shrinks_slowly
 
-from billing_app.container import Adapters, Container, memory_adapters, postgres_adapters
+from billing_app.container import Adapters, memory_adapters, postgres_adapters
 from billing_app.settings import DispatchSettings, Settings
 from billing_core.events import Claim, Disposition, EventKey, Outcome, ProviderEvent, Translation
 from billing_core.inbox.batch import ProcessingReport
@@ -461,16 +462,16 @@ class Delivery:
         self._adapters = adapters
         self._events = [*world.events, *world.ignored]
         self._unreliable = Unreliable(world.provider, {event.key for event in self._events if random.random() < 0.1})
-        container = Container(
+        with container_with(
             **adapters,
             settings=SETTINGS,
             translator=self._unreliable,
             scope=Scope(livemode=True),
             publish=lambda _: None,
             observers=SimpleNamespace(processed=self._note),
-        )
-        self._batches = container.batches()
-        self._service = container.service()
+        ) as container:
+            self._batches = container.batches()
+            self._service = container.service()
         self._decisions = list(world.decisions)
         self._outcomes: dict[EventKey, Outcome] = {}
         self._held: list[tuple[Sequence[Claim], Mapping[int, Translation]]] = []

@@ -13,9 +13,10 @@ from types import SimpleNamespace
 
 import attrs
 from hypothesis import given, settings
+from tests.containers import container_with
 from tests.property.choices import choices, scaled, shrinks_slowly
 
-from billing_app.container import Adapters, Container, memory_adapters
+from billing_app.container import Adapters, memory_adapters
 from billing_app.settings import Settings
 from billing_core.events import Claim, ProviderEvent, Translation
 from billing_core.inbox.policy import Scope
@@ -122,7 +123,7 @@ def batches(world: World, random: Random) -> Iterator[Sequence[ProviderEvent]]:
 async def play(world: World, random: Random) -> None:
     """Process all events; compare what is shown with what was told all along, and with the provider at the end."""
     adapters = memory_adapters(Settings(), clock=ManualClock(AT))
-    container = Container(
+    with container_with(
         **adapters,
         settings=Settings(),
         translator=world.provider,
@@ -130,13 +131,14 @@ async def play(world: World, random: Random) -> None:
         scope=Scope(livemode=True),
         publish=lambda _: None,
         observers=SimpleNamespace(processed=lambda _: None, refetched=lambda _: None),
-    )
+    ) as container:
+        processor = container.batches()
     announced: dict[str, list[SubscriptionSection]] = {}
     for batch in batches(world, random):
         receipts = [await adapters["inbox"].record(event, lease=LONG) for event in batch]
         due: Sequence[Claim] = [each.claim for each in receipts if each.claim is not None]
         while due:
-            await container.batches().process(due)
+            await processor.process(due)
             due = await adapters["queue"].claim(limit=10, lease=LONG)
         state = await adapters["tenant_reader"].state(ACME)
         announced = await messages(adapters)

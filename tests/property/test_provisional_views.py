@@ -19,11 +19,12 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.containers import container_with
 from tests.databases import Databases
 from tests.postgres import move_clock
 from tests.property.choices import choices, scaled, shrinks_slowly
 
-from billing_app.container import Adapters, Container, memory_adapters, postgres_adapters
+from billing_app.container import Adapters, memory_adapters, postgres_adapters
 from billing_app.settings import Settings
 from billing_core.errors import StoreUnavailableError
 from billing_core.events import ProviderEvent, Translation
@@ -233,7 +234,7 @@ class Application:
         self._stage = stage
         self._adapters = stage.adapters
         self._gateway = MemoryGateway()
-        container = Container(
+        with container_with(
             **self._adapters,
             settings=Settings(),
             translator=world.provider,
@@ -241,10 +242,10 @@ class Application:
             scope=Scope(livemode=True),
             publish=lambda _: None,
             observers=SimpleNamespace(processed=lambda _: None, refetched=lambda _: None),
-        )
-        self._service: BillingService = container.service()
-        self._batches: BatchProcessor = container.batches()
-        self._refetcher: Refetcher | None = container.refetcher()
+        ) as container:
+            self._service: BillingService = container.service()
+            self._batches: BatchProcessor = container.batches()
+            self._refetcher: Refetcher | None = container.refetcher()
         self._crashing = BillingService(
             unit_of_work=Crashing(self._adapters["unit_of_work"]),
             translator=world.provider,

@@ -7,10 +7,11 @@ from random import Random
 
 import attrs
 from hypothesis import given, settings
+from tests.containers import container_with
 from tests.property.choices import choices, scaled, shrinks_slowly
 from tests.property.test_convergence import START, Delivery, Rows, World, worlds
 
-from billing_app.container import Container, memory_adapters
+from billing_app.container import memory_adapters
 from billing_app.settings import Settings
 from billing_core.events import BillingEvent, Disposition, Effect, Outcome
 from billing_core.inbox.policy import Scope
@@ -30,14 +31,14 @@ class Replays:
         self.world = world
         self.notified: list[BillingEvent] = []
         self._adapters = memory_adapters(SETTINGS, database=self.database, clock=ManualClock(START))
-        container = Container(
+        with container_with(
             **self._adapters,
             settings=SETTINGS,
             translator=self.world.provider,
             scope=Scope(livemode=True),
             publish=self.notified.extend,
-        )
-        self._batches = container.batches()
+        ) as container:
+            self._batches = container.batches()
 
     async def deliver(self, random: Random) -> None:
         """Deliver everything, in some order."""

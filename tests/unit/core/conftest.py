@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import attrs
 import pytest
+from tests.containers import container_with
 from tests.patience import PATIENCE
 
 from billing_app.container import Container, memory_adapters
@@ -141,23 +143,27 @@ class Loop:
 
     def service(self) -> BillingService:
         """Build a service as configured now."""
-        return self._container().service()
+        with self._container() as container:
+            return container.service()
 
     def refetcher(self, **policy: Any) -> Refetcher:
         """Build a refetcher that asks the gateway."""
-        refetcher = self._container(refetch_policy=RefetchPolicy(**policy)).refetcher()
+        with self._container(refetch_policy=RefetchPolicy(**policy)) as container:
+            refetcher = container.refetcher()
         assert refetcher is not None
         return refetcher
 
     def dispatcher(self) -> Dispatcher:
         """Build a dispatcher as configured now."""
-        return self._container().dispatcher()
+        with self._container() as container:
+            return container.dispatcher()
 
     def batches(self) -> BatchProcessor:
         """Build a processor of batches as configured now."""
-        return self._container().batches()
+        with self._container() as container:
+            return container.batches()
 
-    def _container(self, **replaced: object) -> Container:
+    def _container(self, **replaced: object) -> AbstractContextManager[Container]:
         settings = Settings(
             access=self.access,
             dispatch=DispatchSettings(**attrs.asdict(self.policy)),
@@ -169,7 +175,7 @@ class Loop:
             adapters["queue"] = self.store
         if self.written_to is not None:
             adapters["unit_of_work"] = self.written_to
-        return Container(
+        return container_with(
             **adapters,
             settings=settings,
             translator=self.translator or self.provider,

@@ -1,8 +1,8 @@
 """A complete server on memory adapters and a real socket, with helpers to arrange and read it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,8 +10,9 @@ import aiohttp
 import attrs
 import pytest
 from aiohttp import web
+from tests.containers import container_with
 
-from billing_app.container import Container, memory_adapters
+from billing_app.container import memory_adapters
 from billing_app.http.access_log import AccessLogger
 from billing_app.http.app import create_app
 from billing_app.http.services import Services
@@ -42,13 +43,14 @@ SETTINGS = Settings(
 class World:
     """The parts of one server, for a test to arrange and inspect."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, stack: ExitStack) -> None:
         self.settings = settings
         self.clock = SystemClock()
         self.database = MemoryDatabase()
         self.bus = MemoryEventBus()
         adapters = memory_adapters(settings, database=self.database, clock=self.clock)
-        self.container = Container(**{**adapters, "bus": self.bus}, settings=settings, probes={})
+        lent = container_with(**{**adapters, "bus": self.bus}, settings=settings, probes={})
+        self.container = stack.enter_context(lent)
         self.repository = self.container.unit_of_work()
         self.metrics = self.container.metrics()
         self.policy = settings.tokens
@@ -115,13 +117,14 @@ RawRequest = Callable[[World, bytes], Awaitable[bytes]]
 
 
 @pytest.fixture
-def make_world() -> MakeWorld:
+def make_world() -> Iterator[MakeWorld]:
     """A function that builds a server without starting it; keyword arguments replace sections."""
+    with ExitStack() as stack:
 
-    def make(**changes: Any) -> World:
-        return World(attrs.evolve(SETTINGS, **changes))
+        def make(**changes: Any) -> World:
+            return World(attrs.evolve(SETTINGS, **changes), stack)
 
-    return make
+        yield make
 
 
 @pytest.fixture
