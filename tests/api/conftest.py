@@ -13,7 +13,7 @@ from scripts.example_messages import examples
 from tests.unit.core.operations.accounts import PLANS
 from tests.unit.http.conftest import SETTINGS, World
 
-from billing_app.settings import CatalogSettings, QuotaSettings, StreamSettings
+from billing_app.settings import CatalogSettings, QuotaSettings, Secret, ServerSettings, StreamSettings
 from billing_memory.operations.fake_gateway import FakeGateway
 
 
@@ -43,6 +43,7 @@ def world() -> Iterator[World]:
         attrs.evolve(
             SETTINGS,
             catalog=CatalogSettings(plans=PLANS),
+            server=ServerSettings(metrics_token=Secret("a-token-for-metrics-only")),
             tokens=attrs.evolve(SETTINGS.tokens, operator_roles=("operator",)),
             stream=StreamSettings(max_life=timedelta(seconds=0.02)),
             quota=QuotaSettings(rate_per_minute=0, concurrent=0),
