@@ -83,6 +83,12 @@ def test_an_audit_fails_for_what_it_found_and_for_what_it_could_not_ask(
     assert list(noxfile.audit_faults(packages)) == faults
 
 
+@pytest.mark.parametrize("path", noxfile.OF_THE_LOCK)
+def test_a_file_that_the_oldest_versions_need_not_pass_exists(path: str) -> None:
+    """`--ignore` accepts any path: a renamed file would come back and fail."""
+    assert (ROOT / path).is_file()
+
+
 def test_actions_are_pinned_and_may_only_read() -> None:
     """A tag can be moved to other code; a commit cannot."""
     assert workflow()["permissions"] == {"contents": "read"}
