@@ -173,9 +173,11 @@ async def redis_url(servers: ServerUrls) -> str:
 async def redis_cluster_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """Start a cluster of three masters on loopback and return its URL; each test uses keys of its own."""
     cluster = ValkeyCluster(tmp_path_factory.mktemp("cluster"))
-    await cluster.start()
-    yield cluster.url
-    cluster.kill()
+    try:
+        await cluster.start()
+        yield cluster.url
+    finally:
+        cluster.kill()
 
 
 @pytest.fixture(scope="session")
