@@ -10,7 +10,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from random import Random
 from urllib.parse import quote
@@ -296,22 +296,24 @@ class Story:
 @asynccontextmanager
 async def in_memory() -> AsyncIterator[tuple[World, Callable[[], Awaitable[None]]]]:
     """Open a server on memory adapters."""
-    world = _world()
+    with ExitStack() as stack:
+        world = _world(stack)
 
-    async def forget() -> None:
-        world.bus._logs.clear()
+        async def forget() -> None:
+            world.bus._logs.clear()
 
-    async with world.serving(shutdown_timeout=0.1):
-        yield world, forget
+        async with world.serving(shutdown_timeout=0.1):
+            yield world, forget
 
 
-def _world() -> World:
+def _world(stack: ExitStack) -> World:
     return World(
         attrs.evolve(
             SETTINGS,
             stream=StreamSettings(keepalive=timedelta(milliseconds=50)),
             quota=QuotaSettings(rate_per_minute=0),
-        )
+        ),
+        stack,
     )
 
 
@@ -351,7 +353,8 @@ async def test_also_with_real_servers(
             await (database := Database(url=url)).open_pool(size=4) as pool,
             RedisNodes.open(redis_url, timeout=timedelta(seconds=2)) as nodes,
         ):
-            world = _world()
+            stack = ExitStack()
+            world = _world(stack)
             world.repository = PostgresRepository(database, pool)
             world.bus = RedisEventBus(nodes, namespace=f"isolation:{uuid.uuid4().hex}")
             outbox = PostgresOutbox(database, pool)
@@ -367,7 +370,8 @@ async def test_also_with_real_servers(
                 (address,) = await nodes.addresses()
                 await nodes.client(address).flushdb()
 
-            async with world.serving(shutdown_timeout=0.1):
-                yield world, forget
+            with stack:
+                async with world.serving(shutdown_timeout=0.1):
+                    yield world, forget
 
     await check(on_servers, tenants, random, steps)
