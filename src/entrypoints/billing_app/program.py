@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Mapping
 from typing import Final
@@ -27,7 +26,6 @@ EXTRAS: Final[Mapping[str, str]] = {
 
 def main() -> None:
     """Run the command line. A package that is not installed ends it with status 2 and the extra to add."""
-    gc.set_threshold(100_000)  # a start is mostly imports, which make no garbage: searching it took a tenth of the time
     try:
         from billing_app.cli import main as run  # noqa: PLC0415 - it needs an extra
 
