@@ -38,24 +38,21 @@ class _Loop:
 def world() -> Iterator[World]:
     """A server with a tenant of a year's history. Its streams end by themselves and have no limits."""
     loop = _Loop()
-    lent = ExitStack()
-    world = World(
-        attrs.evolve(
-            SETTINGS,
-            catalog=CatalogSettings(plans=PLANS),
-            server=ServerSettings(metrics_token=Secret("a-token-for-metrics-only")),
-            tokens=attrs.evolve(SETTINGS.tokens, operator_roles=("operator",)),
-            stream=StreamSettings(max_life=timedelta(seconds=0.02)),
-            quota=QuotaSettings(rate_per_minute=0, concurrent=0),
-        ),
-        lent,
+    settings = attrs.evolve(
+        SETTINGS,
+        catalog=CatalogSettings(plans=PLANS),
+        server=ServerSettings(metrics_token=Secret("a-token-for-metrics-only")),
+        tokens=attrs.evolve(SETTINGS.tokens, operator_roles=("operator",)),
+        stream=StreamSettings(max_life=timedelta(seconds=0.02)),
+        quota=QuotaSettings(rate_per_minute=0, concurrent=0),
     )
-    provider = FakeGateway(world.clock)
-    world.replace(operation_gateway=provider, preview_gateway=provider, billing_reader=provider)
-    loop.run(examples(world.database))
-    serving = world.serving()
-    loop.run(serving.__aenter__())
-    yield world
-    loop.run(serving.__aexit__(None, None, None))
-    lent.close()
+    with ExitStack() as stack:
+        world = World(settings, stack)
+        provider = FakeGateway(world.clock)
+        world.replace(operation_gateway=provider, preview_gateway=provider, billing_reader=provider)
+        loop.run(examples(world.database))
+        serving = world.serving()
+        loop.run(serving.__aenter__())
+        yield world
+        loop.run(serving.__aexit__(None, None, None))
     loop.close()

@@ -9,8 +9,8 @@ Every message carries a mark of its tenant. Every byte received on each socket i
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from random import Random
 from urllib.parse import quote
@@ -296,8 +296,7 @@ class Story:
 @asynccontextmanager
 async def in_memory() -> AsyncIterator[tuple[World, Callable[[], Awaitable[None]]]]:
     """Open a server on memory adapters."""
-    with ExitStack() as stack:
-        world = _world(stack)
+    with _world() as world:
 
         async def forget() -> None:
             world.bus._logs.clear()
@@ -306,15 +305,15 @@ async def in_memory() -> AsyncIterator[tuple[World, Callable[[], Awaitable[None]
             yield world, forget
 
 
-def _world(stack: ExitStack) -> World:
-    return World(
-        attrs.evolve(
-            SETTINGS,
-            stream=StreamSettings(keepalive=timedelta(milliseconds=50)),
-            quota=QuotaSettings(rate_per_minute=0),
-        ),
-        stack,
+@contextmanager
+def _world() -> Iterator[World]:
+    settings = attrs.evolve(
+        SETTINGS,
+        stream=StreamSettings(keepalive=timedelta(milliseconds=50)),
+        quota=QuotaSettings(rate_per_minute=0),
     )
+    with ExitStack() as stack:
+        yield World(settings, stack)
 
 
 async def check(open_world: Open, tenants: list[str], random: Random, steps: int) -> None:
@@ -353,24 +352,22 @@ async def test_also_with_real_servers(
             await (database := Database(url=url)).open_pool(size=4) as pool,
             RedisNodes.open(redis_url, timeout=timedelta(seconds=2)) as nodes,
         ):
-            stack = ExitStack()
-            world = _world(stack)
-            world.repository = PostgresRepository(database, pool)
-            world.bus = RedisEventBus(nodes, namespace=f"isolation:{uuid.uuid4().hex}")
-            outbox = PostgresOutbox(database, pool)
-            world.replace(
-                tenant_reader=world.repository,
-                history=PostgresMessageHistory(database, pool),
-                bus=world.bus,
-                outbox=outbox,
-                log_rewrites=outbox,
-            )
+            with _world() as world:
+                world.repository = PostgresRepository(database, pool)
+                world.bus = RedisEventBus(nodes, namespace=f"isolation:{uuid.uuid4().hex}")
+                outbox = PostgresOutbox(database, pool)
+                world.replace(
+                    tenant_reader=world.repository,
+                    history=PostgresMessageHistory(database, pool),
+                    bus=world.bus,
+                    outbox=outbox,
+                    log_rewrites=outbox,
+                )
 
-            async def forget() -> None:
-                (address,) = await nodes.addresses()
-                await nodes.client(address).flushdb()
+                async def forget() -> None:
+                    (address,) = await nodes.addresses()
+                    await nodes.client(address).flushdb()
 
-            with stack:
                 async with world.serving(shutdown_timeout=0.1):
                     yield world, forget
 
