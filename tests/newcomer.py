@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -33,7 +32,7 @@ async def follow(
     environment: Mapping[str, str],
     folder: Path,
     columns: int,
-    program: str = sys.executable,
+    program: str | None = None,
     statuses: Mapping[str, int] = NOTHING_MATCHED,
 ) -> list[str]:
     """Run a section of the README in a terminal of that width; return what was shown, a text per command.

@@ -7,7 +7,6 @@ import fcntl
 import os
 import pty
 import signal
-import sys
 import termios
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import attrs
+from tests.commands import Command, started
 from tests.patience import PATIENCE
 
 INTERRUPT: Final = "\x03"
@@ -25,7 +25,7 @@ INTERRUPT: Final = "\x03"
 class Terminal:
     """A command and the terminal that it runs in."""
 
-    process: asyncio.subprocess.Process
+    process: Command | asyncio.subprocess.Process
     _master: int
     screen: str = ""
     """Everything that was shown so far, typed text included where the command echoes it."""
@@ -81,28 +81,33 @@ class Terminal:
 
 @asynccontextmanager
 async def terminal(
-    *arguments: str, environment: Mapping[str, str], folder: Path, program: str = sys.executable, columns: int = 0
+    *arguments: str, environment: Mapping[str, str], folder: Path, program: str | None = None, columns: int = 0
 ) -> AsyncIterator[Terminal]:
     """Run `billing` with these arguments in a terminal of its own, and kill what is left of it at the end.
 
-    `program` is the Python that has it; `columns` is the width of the terminal, which has 24 lines then.
+    `program` is the Python that has it, if not this one; `columns` is the width of the terminal, which has 24 lines
+    then.
     """
     master, slave = pty.openpty()
     if columns:
         termios.tcsetwinsize(slave, (24, columns))
-    process = await asyncio.create_subprocess_exec(
-        program,
-        "-m",
-        "billing_app",
-        *arguments,
-        env=environment,
-        cwd=folder,
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        start_new_session=True,
-        preexec_fn=_take_terminal,
-    )
+    process: Command | asyncio.subprocess.Process
+    if program is None:
+        process = await started(*arguments, environment=environment, folder=folder, terminal=slave)
+    else:
+        process = await asyncio.create_subprocess_exec(
+            program,
+            "-m",
+            "billing_app",
+            *arguments,
+            env=environment,
+            cwd=folder,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            preexec_fn=_take_terminal,
+        )
     os.close(slave)
     shown = Terminal(process, master)
     asyncio.get_running_loop().add_reader(master, shown._read)
@@ -111,6 +116,8 @@ async def terminal(
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        if process.returncode is None:
+            process.kill()  # it has not begun its session
         await process.wait()
         shown._close()
 

@@ -3,15 +3,16 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import asyncpg
 import attrs
+from tests.commands import Command, started
 from tests.patience import PATIENCE
 
 from billing_app.http.tokens import issue_token
@@ -25,6 +26,7 @@ VERSION = "2026-10-28.endive"
 WEBHOOK_SECRET = "whsec_integration_0123456789"
 JWT_SECRET = "integration-tests-only-0123456789abcdef"
 START = datetime(2026, 1, 1, tzinfo=UTC)
+_Process = TypeVar("_Process", Command, asyncio.subprocess.Process)
 
 
 def environment_of(database_url: str, redis_url: str) -> dict[str, str]:
@@ -49,11 +51,26 @@ async def running(
     *arguments: str,
     environment: Mapping[str, str],
     ready: str,
-    program: Sequence[str] = ("-m", "billing_app"),
     folder: Path | None = None,
-) -> AsyncIterator[asyncio.subprocess.Process]:
+) -> AsyncIterator[Command]:
     """Run the command as a process until it responds at `ready`; kill it at the end if it is still running."""
-    process = await asyncio.create_subprocess_exec(sys.executable, *program, *arguments, env=environment, cwd=folder)
+    async with until_ended(await started(*arguments, environment=environment, folder=folder), ready) as process:
+        yield process
+
+
+@asynccontextmanager
+async def python(
+    *arguments: str, environment: Mapping[str, str], ready: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run Python as a process that imports the program itself; see `running`."""
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, env=environment)
+    async with until_ended(process, ready):
+        yield process
+
+
+@asynccontextmanager
+async def until_ended(process: _Process, ready: str) -> AsyncIterator[_Process]:
+    """Wait until a process responds at `ready`; kill it at the end if it is still running."""
     try:
         async with aiohttp.ClientSession() as session, asyncio.timeout(PATIENCE):
             while not await answers(session, ready):
@@ -85,17 +102,9 @@ class Ended:
 
 async def ended(*arguments: str, environment: Mapping[str, str], given: str = "", folder: Path | None = None) -> Ended:
     """Run a command to its end, with `given` as its standard input."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "billing_app", *arguments),
-        env=environment,
-        cwd=folder,
-        stdin=pipe,
-        stdout=pipe,
-        stderr=pipe,
-    )
+    process = await started(*arguments, environment=environment, folder=folder, given=given.encode(), captured=(1, 2))
     async with asyncio.timeout(PATIENCE):
-        output, errors = await process.communicate(given.encode())
+        output, errors = await process.communicate()
     assert process.returncode is not None
     return Ended(process.returncode, output.decode(), errors.decode())
 

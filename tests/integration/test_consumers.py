@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from tests.commands import Command, started
 from tests.integration.consumer_process import LEDGER, MAILS
 from tests.patience import PATIENCE
 
@@ -335,15 +336,14 @@ async def test_what_a_handler_writes_in_its_transaction_and_its_position_are_one
 
 
 @asynccontextmanager
-async def process(url: str, file: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def process(url: str, file: Path, *arguments: str) -> AsyncIterator[Command]:
     """Run consumers in a process that is killed at the end."""
-    started = await asyncio.create_subprocess_exec(sys.executable, str(PROGRAM), url, str(file), *arguments)
+    consuming = await started(url, str(file), *arguments, environment=os.environ, program=PROGRAM)
     try:
-        yield started
+        yield consuming
     finally:
-        if started.returncode is None:
-            started.kill()
-        await started.wait()
+        consuming.kill()
+        await consuming.wait()
 
 
 class Effects:

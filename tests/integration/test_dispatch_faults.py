@@ -11,7 +11,6 @@ import asyncio
 import os
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import aiohttp
 import asyncpg
 import pytest
+from tests.commands import Command, started
 from tests.patience import PATIENCE
 from tests.postgres import connected, postmaster_of
 
@@ -97,7 +97,7 @@ class Deployment:
             "BILLING_DB_TRANSACTION_TIMEOUT_SECONDS": "5",
         }
 
-    async def serve(self, *arguments: str) -> asyncio.subprocess.Process:
+    async def serve(self, *arguments: str) -> Command:
         """Start a server, and return once it is ready."""
         process = await self._start("serve", *arguments)
         async with aiohttp.ClientSession() as session, asyncio.timeout(PATIENCE):
@@ -111,14 +111,12 @@ class Deployment:
                 assert process.returncode is None, "the server ended instead of starting"
                 await asyncio.sleep(0.05)
 
-    async def work(self, **settings: str) -> asyncio.subprocess.Process:
+    async def work(self, **settings: str) -> Command:
         """Start a worker."""
         return await self._start("worker", "--concurrency", "2", **settings)
 
-    async def _start(self, *arguments: str, **settings: str) -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "billing_app", *arguments, env=self._environment | settings
-        )
+    async def _start(self, *arguments: str, **settings: str) -> Command:
+        process = await started(*arguments, environment=self._environment | settings)
         self._stack.push_async_callback(killed, process)
         return process
 
@@ -198,7 +196,7 @@ class Deployment:
             await holder.execute(lock)
             yield
 
-    async def halted(self, worker: asyncio.subprocess.Process, statement: str) -> None:
+    async def halted(self, worker: Command, statement: str) -> None:
         """Return once the worker waits for a lock with a statement that holds this text."""
         await self.so(
             "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'billing-worker'"
@@ -211,7 +209,7 @@ class Deployment:
         """Return once every event has an end."""
         await self.so("SELECT NOT EXISTS (SELECT FROM stripe_event_dispatch WHERE status IN ('due', 'leased'))")
 
-    async def so(self, question: str, *arguments: str, while_runs: asyncio.subprocess.Process | None = None) -> None:
+    async def so(self, question: str, *arguments: str, while_runs: Command | None = None) -> None:
         """Return once the database says yes; fail at once if the process that should make it so has ended."""
         async with self.connection() as connection, asyncio.timeout(PATIENCE):
             while not await connection.fetchval(question, *arguments):
@@ -219,7 +217,7 @@ class Deployment:
                 await asyncio.sleep(0.02)
 
 
-async def killed(process: asyncio.subprocess.Process) -> None:
+async def killed(process: Command) -> None:
     """SIGKILL, if it has not ended yet."""
     if process.returncode is None:
         process.kill()

@@ -4,14 +4,13 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from tests.commands import started
 from tests.patience import PATIENCE
 
 from billing_app import cli
@@ -257,17 +256,10 @@ async def test_events_are_followed_as_they_arrive_and_change(desk: CommandLine, 
     """Each once for every status that it is seen in, until Ctrl-C, which is no error."""
     await desk.applied("evt_1")
     environment = {**os.environ, "DATABASE_URL": database_url, "ENABLE_BILLING": ""}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "billing_app", "events", "tail", "-f", "--json"),
-        env=environment,
-        stdout=asyncio.subprocess.PIPE,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's & ignores it
-    )
-    assert process.stdout is not None
+    process = await started("events", "tail", "-f", "--json", environment=environment, captured=(1,))
     seen: list[tuple[str, str]] = []
 
     async def following(event_id: str, status: str) -> None:
-        assert process.stdout is not None
         while (event_id, status) not in seen:
             event = json.loads(await process.stdout.readline())
             seen.append((event["event_id"], event["status"]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import asyncpg
 import attrs
 import pytest
 from aiohttp import web
+from tests.commands import Command, started
 from tests.integration.operation_process import OPERATIONS
 from tests.patience import PATIENCE
 from tests.postgres import move_clock
@@ -44,7 +44,7 @@ class Kill:
     """A fault that kills the process whose call of a command has a number, before it gets its answer."""
 
     step: int
-    process: asyncio.subprocess.Process | None = None
+    process: Command | None = None
     struck: bool = False
 
     async def strike(self, request: web.Request, closing: asyncio.Event) -> web.StreamResponse | None:
@@ -61,13 +61,7 @@ async def ask(
     environment: Mapping[str, str], operation: str, request_id: str = "the-decision", kill: Kill | None = None
 ) -> Any:
     """Run an operation in a process of its own; return its outcome, or None if it was killed."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *(str(PROGRAM), "acme", operation, request_id),
-        env=environment,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    process = await started("acme", operation, request_id, environment=environment, captured=(1, 2), program=PROGRAM)
     if kill is not None:
         kill.process = process
     out, err = await asyncio.wait_for(process.communicate(), PATIENCE)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ import aiohttp
 import asyncpg
 import attrs
 import pytest
+from tests.commands import started
 from tests.integration.processes import bearer, ended, post, state_at, subscription_event, token
 from tests.patience import PATIENCE
 from tests.postgres import connected
@@ -60,11 +60,7 @@ async def serving(environment: dict[str, str]) -> AsyncIterator[Server]:
     """Run a server, and read its log."""
     environment = environment | {"BILLING_LOG_FORMAT": "json", "BILLING_LOG_LEVEL": "info"}
     base = f"http://127.0.0.1:{environment['BILLING_PORT']}"
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "billing_app", "serve"), env=environment, stdout=pipe, stderr=asyncio.subprocess.STDOUT
-    )
-    assert process.stdout is not None
+    process = await started("serve", environment=environment, captured=(2,))
     async with aiohttp.ClientSession() as session:
         server = Server(base, session)
 
@@ -80,7 +76,7 @@ async def serving(environment: dict[str, str]) -> AsyncIterator[Server]:
             except aiohttp.ClientConnectionError:
                 return False
 
-        reading = asyncio.create_task(read(process.stdout))
+        reading = asyncio.create_task(read(process.stderr))
         try:
             await server.until(is_up)
             yield server
@@ -290,7 +286,6 @@ async def test_a_killed_server_leaves_its_stream_places_to_the_next_one(environm
 
     async with serving(environment) as server:
         assert [(await open_one(server)).status for _ in range(4)] == [200, 200, 200, 429]
-    killed_at = time.monotonic()
     async with serving(environment) as server:
         opened = 0
         async with asyncio.timeout(PATIENCE):
@@ -303,5 +298,4 @@ async def test_a_killed_server_leaves_its_stream_places_to_the_next_one(environm
                     assert wait <= 5
                     assert f"Try again in {wait} seconds" in text
                     await asyncio.sleep(0.2)
-        assert time.monotonic() - killed_at < 30
         assert (await open_one(server)).status == 429

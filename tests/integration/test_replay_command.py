@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ import attrs
 import pytest
 import structlog
 from structlog.testing import LogCapture
+from tests.commands import Command, started
 from tests.patience import PATIENCE
 from tests.postgres import connected
 
@@ -60,16 +60,9 @@ class Deployment:
     environment: Mapping[str, str]
     connection: "asyncpg.Connection[asyncpg.Record]"
 
-    async def start(self, *arguments: str, **changed: str) -> asyncio.subprocess.Process:
+    async def start(self, *arguments: str, **changed: str) -> Command:
         """Start a command."""
-        pipe = asyncio.subprocess.PIPE
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "billing_app", *arguments),
-            env={**self.environment, **changed},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=pipe,
-            stderr=pipe,
-        )
+        return await started(*arguments, environment={**self.environment, **changed}, captured=(1, 2))
 
     async def billing(self, *arguments: str, **changed: str) -> Ran:
         """Run a command to its end."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from tests.commands import started
 from tests.integration.processes import ended, environment_of, post, running, state_at, subscription_event
 from tests.patience import PATIENCE
 from tests.postgres import server_folder
@@ -59,10 +60,7 @@ async def test_a_server_says_what_it_does_while_it_starts(folder: Path) -> None:
     """With billing off, also that webhooks are refused, and how to switch it on."""
     port = str(free_port())
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "BILLING_PORT": port}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "billing_app", "serve"), env=environment, cwd=folder, stderr=asyncio.subprocess.PIPE
-    )
-    assert process.stderr is not None
+    process = await started("serve", environment=environment, folder=folder, captured=(2,))
     lines: list[dict[str, str]] = []
     try:
         async with asyncio.timeout(PATIENCE):

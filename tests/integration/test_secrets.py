@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
-from tests.integration.processes import running
+from tests.integration.processes import python
 
 from billing_app.settings import Settings, declared_sections
 from billing_app.settings.secret_files import file_variable
@@ -112,7 +112,7 @@ async def test_a_server_shows_none_in_arguments_metrics_and_logs(
     token = {"Authorization": f"Bearer {SECRETS['BILLING_METRICS_TOKEN']}"}
     wrong = {"Stripe-Signature": "t=1,v1=00", "Authorization": f"Bearer {SECRETS['BILLING_JWT_SECRET']}"}
     async with (
-        running("serve", environment=settings_, ready=f"{base}/readyz") as server,
+        python("-m", "billing_app", "serve", environment=settings_, ready=f"{base}/readyz") as server,
         aiohttp.ClientSession() as session,
     ):
         async with session.get(f"{base}/metrics", headers=token) as response:

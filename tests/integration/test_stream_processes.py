@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 import redis.asyncio
-from tests.integration.processes import bearer, ended, post, running, state_at, subscription_event, token
+from tests.integration.processes import bearer, ended, post, python, running, state_at, subscription_event, token
 from tests.patience import PATIENCE
 from tests.postgres import connected, move_clock
 
@@ -182,7 +182,7 @@ async def test_the_example_of_a_custom_authenticator(environment: dict[str, str]
     (session_id,) = re.findall(r'SESSIONS = {"(.+?)": "acme"}', example)
     base = f"http://127.0.0.1:{environment['BILLING_PORT']}"
     async with (
-        running(environment=environment, ready=f"{base}/readyz", program=("-c", example)),
+        python("-c", example, environment=environment, ready=f"{base}/readyz"),
         aiohttp.ClientSession() as session,
     ):
         assert (await post(session, base, subscription_event(1)))[0] == 202

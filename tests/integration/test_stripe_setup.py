@@ -6,7 +6,6 @@ import asyncio
 import json
 import signal
 import stat
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -16,6 +15,7 @@ from pathlib import Path
 import aiohttp
 import attrs
 import pytest
+from tests.commands import Command, started
 from tests.developer import command_lines_with, developer_environment, files_with
 from tests.integration.processes import Ended, answers, ended
 from tests.stripe_cli import home_with_login
@@ -190,7 +190,7 @@ class Killer:
     """Kills a command when the fake has received so many requests from it."""
 
     at: int
-    process: asyncio.subprocess.Process | None = None
+    process: Command | None = None
     count: int = 0
 
     def exchanged(self, exchange: object) -> None:
@@ -215,19 +215,17 @@ async def observed(killer: Killer) -> AsyncIterator[Killer]:
 
 async def set_up(developer: dict[str, str], folder: Path, killer: Killer | None = None) -> Ended:
     """Run set-up with the key from standard input, and let it be killed."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "billing_app", "stripe", "setup", "--yes", "--key-stdin"),
-        env=developer,
-        cwd=folder,
-        stdin=pipe,
-        stdout=pipe,
-        stderr=pipe,
+    process = await started(
+        *("stripe", "setup", "--yes", "--key-stdin"),
+        environment=developer,
+        folder=folder,
+        given=f"{KEY}\n".encode(),
+        captured=(1, 2),
     )
     if killer is not None:
         killer.process = process
     async with asyncio.timeout(120):
-        output, errors = await process.communicate(f"{KEY}\n".encode())
+        output, errors = await process.communicate()
     assert process.returncode is not None
     return Ended(process.returncode, output.decode(), errors.decode())
 

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from tests.integration.processes import bearer, post, running, state_at, subscription_event, token
+from tests.integration.processes import bearer, post, python, running, state_at, subscription_event, token
 from tests.patience import PATIENCE
 
 from billing_app.container.tracing import open_tracing
@@ -130,7 +130,7 @@ async def test_a_server_that_does_not_trace_needs_no_opentelemetry(environment: 
     blocked = "import sys; sys.modules['opentelemetry'] = None; from billing_app.program import main; main()"
     async with (
         aiohttp.ClientSession() as session,
-        running("serve", environment=environment, ready=f"{base}/readyz", program=("-c", blocked)),
+        python("-c", blocked, "serve", environment=environment, ready=f"{base}/readyz"),
     ):
         assert (await post(session, base, subscription_event(1)))[0] == 202
         await state_at(session, base, 1)
