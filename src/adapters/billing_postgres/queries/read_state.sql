@@ -39,7 +39,7 @@ ORDER BY current_period_end DESC NULLS LAST, subscription_id DESC;
 -- Jumps from one standing of a tenant to the next, and takes the latest subscription of each. Each OFFSET 0 keeps its
 -- subquery a look-up by key: of a table with one row, reading all of it would seem as cheap, and the plan is kept.
 -- Args: $1 tenant ids, $2 subscription ids, $3 invoice ids, $4 statuses, $5 tenant ids, as of the method of `StateReader`.
--- Returns: rows like `find_subscriptions`.
+-- Returns: rows like `find_subscriptions`, by id. ORDER BY a key chooses its index: see `hold_events`.
 WITH RECURSIVE chosen (tenant_id, standing, status, ended, subscription_id) AS (
     SELECT t.tenant_id, s.*
     FROM unnest($1::text[]) AS t (tenant_id) CROSS JOIN LATERAL (
@@ -61,7 +61,7 @@ WITH RECURSIVE chosen (tenant_id, standing, status, ended, subscription_id) AS (
 ), wanted (subscription_id) AS (
     SELECT unnest($2::text[])
     UNION ALL
-    SELECT subscription_id FROM subscription_invoices WHERE invoice_id = ANY ($3::text[])
+    (SELECT subscription_id FROM subscription_invoices WHERE invoice_id = ANY ($3::text[]) ORDER BY invoice_id)
     UNION ALL
     SELECT s.subscription_id
     FROM unnest($1::text[]) AS t (tenant_id) CROSS JOIN LATERAL (
@@ -78,13 +78,15 @@ WITH RECURSIVE chosen (tenant_id, standing, status, ended, subscription_id) AS (
 )
 :with_items
 WHERE subscription_id = ANY (ARRAY (SELECT subscription_id FROM wanted))
-ORDER BY current_period_end DESC NULLS LAST, subscription_id DESC;
+ORDER BY subscription_id;
 
 -- name: find_invoices
--- Args: $1 invoice ids, $2 subscription ids.
+-- Args: $1 invoice ids, $2 subscription ids. In two parts, each of which uses the index of its key alone.
+(SELECT :invoices.names FROM subscription_invoices WHERE invoice_id = ANY ($1::text[]) ORDER BY invoice_id)
+UNION ALL
 SELECT :invoices.names
 FROM subscription_invoices
-WHERE invoice_id = ANY ($1::text[]) OR subscription_id = ANY ($2::text[]);
+WHERE subscription_id = ANY ($2::text[]) AND invoice_id <> ALL ($1::text[]);
 
 -- name: find_usage
 -- Args: $1 invoice ids.
