@@ -281,6 +281,23 @@ class TestEvents:
         assert not row.database.tables.views[ACME]
         assert await causes(row) == [("webhook", 1), ("operation", 5)]
 
+    @pytest.mark.parametrize("follows", ["event", "answer"])
+    async def test_a_confirmed_answer_about_an_invoice_is_dropped_with_changes_of_other_objects(
+        self, row: Loop, follows: str
+    ) -> None:
+        """Its row, which is read for that alone, shows the same by itself."""
+        paid = invoice(status="paid", amount_paid=1900)
+        await row.arrive(row.says(invoice(), at=1))
+        await answer(row, paid)
+        await row.arrive(echo(row, paid))
+        row.clock.advance(timedelta(minutes=10))
+        if follows == "event":
+            await row.arrive(row.says(AFTER))
+        else:
+            await answer(row, AFTER, key=OTHER)
+        assert "in_1" not in [view.object_id for view in row.database.tables.views[ACME]]
+        assert [each.snapshot.status for each in await row.repository.invoices(ACME, limit=5)] == ["paid"]
+
     @pytest.mark.parametrize(("seconds", "expected"), [(0, 5), (1, 5), (2, 7)])
     async def test_a_later_event_ends_it_and_is_told(self, row: Loop, seconds: int, expected: int) -> None:
         """Both stamps are rounded, so that a second does not count."""
