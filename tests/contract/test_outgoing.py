@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+import asyncpg
 import attrs
 import pytest
 from tests.contract.conftest import InMemory, OnPostgres
 from tests.unit.outgoing_webhooks.receiver import LOOPBACK, Receiver, receiving
 
-from billing_core.outgoing.ports import WebhookSender
-from billing_core.outgoing.values import Delivery, DeliveryResult
-from billing_core.testing.outgoing.webhook_endpoints import WebhookEndpointsContract
+from billing_core.outgoing.ports import WebhookEndpoints, WebhookSender
+from billing_core.outgoing.values import Delivery, DeliveryResult, SigningSecret
+from billing_core.state.ports import Clock
+from billing_core.testing.outgoing.webhook_endpoints import CRM, ERP, HOUR, WebhookEndpointsContract
 from billing_core.testing.outgoing.webhook_sender import SenderStage, WebhookSenderContract
 from billing_memory.clock import SystemClock
 from billing_memory.outgoing.sender import MemoryWebhookSender
@@ -24,7 +26,24 @@ RESULTS = {404: DeliveryResult.REFUSED, 410: DeliveryResult.GONE, 503: DeliveryR
 class TestMemoryEndpoints(InMemory, WebhookEndpointsContract): ...
 
 
-class TestPostgresEndpoints(OnPostgres, WebhookEndpointsContract): ...
+class TestPostgresEndpoints(OnPostgres, WebhookEndpointsContract):
+    async def test_a_rotation_deletes_secrets_that_have_expired(
+        self, pool: asyncpg.Pool[asyncpg.Record], webhook_endpoints: WebhookEndpoints, clock: Clock
+    ) -> None:
+        """Of its own receiver. No one may find them in a backup for longer than they were needed."""
+        now = clock.now()
+        expired, second, third = (SigningSecret.generate(now - number * HOUR) for number in (2, 1, 0))
+        for consumer in (CRM, ERP):
+            await webhook_endpoints.put(consumer, URL, expired)
+            await webhook_endpoints.rotate(consumer, second, replaced_until=now - HOUR / 2)
+        await webhook_endpoints.rotate(CRM, third, replaced_until=now + HOUR)
+        kept = await pool.fetch("SELECT consumer, secret FROM billing_receiver_secrets")
+        assert set(map(tuple, kept)) == {
+            (CRM, second.text),
+            (CRM, third.text),
+            (ERP, expired.text),
+            (ERP, second.text),
+        }
 
 
 @attrs.define

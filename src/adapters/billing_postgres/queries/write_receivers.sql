@@ -5,7 +5,7 @@
 SELECT r.consumer, r.url, r.failing_since, r.failure, s.secret, s.created_at, s.expires_at
 FROM billing_receivers r JOIN billing_receiver_secrets s USING (consumer)
 WHERE s.expires_at IS NULL OR s.expires_at > clock_timestamp()
-ORDER BY r.consumer, s.created_at DESC, s.expires_at DESC NULLS FIRST, s.secret;
+ORDER BY r.consumer, s.created_at DESC, s.expires_at NULLS FIRST, s.secret;
 
 -- name: change_receiver
 -- Failures of another URL no longer count. Args: $1 consumer, $2 URL. Returns: a row if the receiver is known.

@@ -75,7 +75,7 @@ class WebhookEndpointsContract(Suite):
     async def test_a_replaced_secret_signs_until_the_overlap_ends(
         self, webhook_endpoints: WebhookEndpoints, clock: Clock
     ) -> None:
-        """The new one is first; a third rotation does not extend the first one's time."""
+        """The new one is first; a third rotation does not extend the first one's time. Other receivers keep theirs."""
         now = clock.now()
         first, second, third = (
             SigningSecret.generate(now - 2 * HOUR),
@@ -83,21 +83,24 @@ class WebhookEndpointsContract(Suite):
             SigningSecret.generate(now),
         )
         await webhook_endpoints.put(CRM, URL, first)
+        await webhook_endpoints.put(ERP, URL, first)
         assert await webhook_endpoints.rotate(CRM, second, replaced_until=now + HOUR)
         assert await webhook_endpoints.rotate(CRM, third, replaced_until=now + 2 * HOUR)
-        (found,) = await webhook_endpoints.current()
+        found, other = await webhook_endpoints.current()
         assert found.secrets == (
             third,
             attrs.evolve(second, expires_at=now + 2 * HOUR),
             attrs.evolve(first, expires_at=now + HOUR),
         )
+        assert other.secrets == (first,)
 
     async def test_without_an_overlap_only_the_new_secret_signs(
         self, webhook_endpoints: WebhookEndpoints, clock: Clock
     ) -> None:
-        """A secret that has leaked ends at once."""
-        leaked, new = SigningSecret.generate(clock.now()), SigningSecret.generate(clock.now())
-        await webhook_endpoints.put(CRM, URL, leaked)
+        """A secret that has leaked ends at once, and so does one that an earlier rotation left some time."""
+        earlier, leaked, new = (SigningSecret.generate(clock.now()) for _ in range(3))
+        await webhook_endpoints.put(CRM, URL, earlier)
+        await webhook_endpoints.rotate(CRM, leaked, replaced_until=clock.now() + HOUR)
         await webhook_endpoints.rotate(CRM, new, replaced_until=clock.now() - MICROSECOND)
         (found,) = await webhook_endpoints.current()
         assert found.secrets == (new,)
@@ -155,5 +158,6 @@ class WebhookEndpointsContract(Suite):
         await webhook_endpoints.put(CRM, URL, SigningSecret.generate(now))
         await webhook_endpoints.failed(CRM, now, "answered 500")
         assert await webhook_endpoints.failed(CRM, now + QUIET, "answered 500") == now
+        await webhook_endpoints.put(CRM, URL, None)  # the same place: what failed there still counts, and its end, too
         later = now + 2 * QUIET + MICROSECOND
         assert await webhook_endpoints.failed(CRM, later, "answered 500") == later

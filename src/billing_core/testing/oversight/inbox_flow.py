@@ -25,7 +25,7 @@ class InboxFlowContract(Suite):
 
     async def test_every_step_is_there(self, inbox_flow: InboxFlow, inbox: EventInbox) -> None:
         """With zeros where nothing happened; the end does not belong to the time, and may cut a step short."""
-        for number, minutes in enumerate((0, 0.5, 2, 3)):
+        for number, minutes in enumerate((-0.5, 0, 0.5, 2, 2.75, 3)):
             await inbox.record(provider_event(f"evt_{number}", received_at=AT + minutes * MINUTE))
         steps = await inbox_flow.steps(since=AT, until=AT + 2.5 * MINUTE, step=MINUTE)
         assert [(step.at, step.stored) for step in steps] == [(AT, 2), (AT + MINUTE, 0), (AT + 2 * MINUTE, 1)]
@@ -40,7 +40,9 @@ class InboxFlowContract(Suite):
         claim = await claimed(inbox, provider_event("evt_2", received_at=AT))
         await settle(unit_of_work, Outcome(claim=claim, disposition=Disposition.DEAD, reason="bug"))
         await inbox.record(provider_event("evt_3", received_at=AT))
-        (at_once,) = await inbox_flow.steps(since=AT, until=AT + MINUTE, step=MINUTE)
+        claim = await claimed(inbox, provider_event("evt_before", received_at=AT - MINUTE))
+        await settle(unit_of_work, applied(claim, sequence=None))
+        (at_once,) = await inbox_flow.steps(since=AT, until=AT + MINUTE, step=LATER - AT)
         assert (at_once.stored, at_once.ended, at_once.dead) == (4, 0, 0)
         (ever,) = await inbox_flow.steps(since=AT, until=LATER, step=LATER - AT)
         assert (ever.stored, ever.applied, ever.ignored, ever.dead, ever.messages) == (4, 1, 1, 1, 1)
