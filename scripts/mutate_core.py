@@ -43,6 +43,21 @@ FILES: Final = {
     "stream/numbering.py": ["test_numbering.py"],
     "stream/epochs.py": ["test_epochs.py"],
     "stream_access/revocation_list.py": ["test_revocation_list.py"],
+    "consumers/capacity.py": ["consumers/test_runner.py"],
+    "consumers/delivery.py": ["consumers/test_runner.py"],
+    "consumers/handlers.py": ["consumers"],
+    "consumers/runner.py": ["consumers/test_runner.py"],
+    "consumers/settling.py": ["consumers/test_runner.py"],
+    "consumers/threads.py": ["consumers/test_runner.py"],
+    "consumers/values.py": ["consumers"],
+    "outgoing/administration.py": ["outgoing/test_administration.py"],
+    "outgoing/delivering.py": ["outgoing/test_delivering.py"],
+    "outgoing/following.py": ["outgoing/test_following.py"],
+    "outgoing/values.py": ["outgoing"],
+    "entitlements/cache.py": ["test_entitlement_cache.py"],
+    "entitlements/loading.py": ["test_entitlement_cache.py"],
+    "entitlements/service.py": ["test_entitlement_cache.py"],
+    "model/entitling.py": ["test_entitlement_cache.py"],
 }
 """Files to mutate, and the tests that are likely to notice; they run first."""
 TESTS: Final = ("tests/unit/core", "tests/property/test_replay.py", "tests/property/test_convergence.py")

@@ -102,9 +102,7 @@ class Delivery:
         """Return a failure if the last attempt began before: it never ended, so it may have ended its process."""
         if message.attempt <= self.consumer.attempts:
             return None
-        return _Failure(
-            error=f"the end of attempt {message.attempt - 1} is unknown: its process was killed or froze", final=True
-        )
+        return _Failure(error=f"the end of attempt {message.attempt - 1} is unknown: its process was killed or froze")
 
     async def _attempt(self, message: ConsumerMessage, handled: Progress) -> _Failure | None:
         scope = asyncio.timeout(None)

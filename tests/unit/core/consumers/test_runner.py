@@ -287,6 +287,14 @@ async def test_a_dead_message_behind_unwanted_ones_is_the_one_that_is_skipped(ri
     assert recorder.numbers[ACME] == [1, 4]
 
 
+async def test_a_tenant_with_unwanted_messages_only_waits_for_nothing(rig: Rig) -> None:
+    """A consumer that starts in the past finds such tenants, and passes over their messages."""
+    await number_up_to(rig.unit_of_work, 2)
+    rig.runner.subscribe(consumer(event_types=("invoice.*",), start="beginning"), Recorder())
+    assert await rig.runner.run_once() == 0
+    assert rig.database.consumers.positions == {}
+
+
 async def test_a_consumer_may_pass_over_its_dead_messages(rig: Rig) -> None:
     """Nothing waits for them, and operators see which they were."""
     recorder = Recorder(fail=lambda each: OSError("refused") if each.sequence in (1, 3) else None)
@@ -353,16 +361,22 @@ async def await_a_canceled_task(_: ConsumerMessage) -> None:
     await task
 
 
+async def fail_in_two_tasks(_: ConsumerMessage) -> None:
+    """Raise what a task group raises whose tasks failed."""
+    raise ExceptionGroup("unhandled errors in a TaskGroup", [OSError("refused"), ValueError("too long")])
+
+
 @pytest.mark.parametrize(
     ("handler", "error"),
     [
+        (fail_in_two_tasks, "OSError: refused"),
         (exit_at_once, "SystemExit: 3"),
         (exit_in_a_thread, "SystemExit: 3"),
         (await_a_canceled_task, "CancelledError"),
     ],
 )
 async def test_no_handler_ends_its_process(rig: Rig, handler: Handler, error: str) -> None:
-    """Neither one that exits nor one whose task was canceled elsewhere; both are attempts that failed."""
+    """Neither one that exits nor one whose tasks failed or were canceled elsewhere; these are attempts that failed."""
     given = consumer(attempts=2, backoff_base=SOON, backoff_cap=SOON)
     await registered(rig, given)
     await number_up_to(rig.unit_of_work, 1)

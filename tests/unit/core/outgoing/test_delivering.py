@@ -9,6 +9,7 @@ from tests.unit.core.outgoing.conftest import CRM, URL, Rig, answer, consumer_me
 
 from billing_core.consumers.values import RetryLater
 from billing_core.errors import StoreUnavailableError
+from billing_core.outgoing.delivering import WebhookPolicy
 from billing_core.outgoing.values import DeliveryResult
 from billing_core.testing.builders import AT
 from billing_memory.clock import ManualClock
@@ -102,10 +103,10 @@ async def test_retry_after_makes_a_pause_longer_and_never_shorter(rig: Rig) -> N
 
 
 async def test_a_message_that_crashes_a_receiver_behind_a_proxy_uses_up_its_attempts(rig: Rig) -> None:
-    """The proxy answers 503 for it; with `Retry-After`, the receiver is overloaded instead."""
+    """The proxy answers 503 for it; with `Retry-After`, or by 429, the receiver says that it is overloaded instead."""
     await rig.add()
-    for wait, counted in ((None, True), (0 * SECOND, False)):
-        rig.sender.answers[URL] = answer(503, DeliveryResult.LIMITED, retry_after=wait)
+    for status, wait, counted in ((503, None, True), (503, 0 * SECOND, False), (429, None, False)):
+        rig.sender.answers[URL] = answer(status, DeliveryResult.LIMITED, retry_after=wait)
         assert (await fail(rig)).counted is counted
         rig.sender.answers.clear()
         await rig.deliverer.deliver(CRM, consumer_message())
@@ -126,6 +127,20 @@ async def test_a_receiver_without_one_success_is_disabled_after_three_days(rig: 
     reason = "The receiver took no message for 3 days. The last failure: answered 500."
     assert await rig.disabled_reason() == reason
     assert [each.disabled for each in rig.reports] == [None, None, None, reason]
+
+
+@pytest.mark.parametrize(("hours", "told"), [(47, "47 hours"), (48, "2 days"), (71, "2 days")])
+async def test_the_reason_tells_the_time_in_hours_or_from_two_on_in_whole_days(
+    manual_clock: ManualClock, hours: int, told: str
+) -> None:
+    """Of whatever patience an operator has set."""
+    rig = Rig(manual_clock, WebhookPolicy(disable_after=hours * HOUR))
+    await rig.add()
+    rig.sender.answers[URL] = answer(500)
+    for _ in range(3):
+        await fail(rig)
+        manual_clock.advance(hours * HOUR / 2)
+    assert await rig.disabled_reason() == f"The receiver took no message for {told}. The last failure: answered 500."
 
 
 async def test_one_success_within_the_time_keeps_a_receiver(rig: Rig, manual_clock: ManualClock) -> None:
