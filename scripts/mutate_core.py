@@ -53,7 +53,7 @@ FILES: Final = {
     "outgoing/administration.py": ["outgoing/test_administration.py"],
     "outgoing/delivering.py": ["outgoing/test_delivering.py"],
     "outgoing/following.py": ["outgoing/test_following.py"],
-    "outgoing/values.py": ["outgoing"],
+    "outgoing/values.py": ["../outgoing_webhooks/test_values.py"],
     "entitlements/cache.py": ["test_entitlement_cache.py"],
     "entitlements/loading.py": ["test_entitlement_cache.py"],
     "entitlements/service.py": ["test_entitlement_cache.py"],

@@ -67,6 +67,13 @@ def test_a_secret_is_not_shown() -> None:
     assert "hunter2" not in str(refused.value)
 
 
+def test_the_content_of_a_message_is_not_shown() -> None:
+    """It names a tenant's money; logs and errors show the id."""
+    shown = repr(webhook())
+    assert webhook().message_id in shown
+    assert webhook().payload not in shown
+
+
 def test_a_generated_secret_is_valid_and_new() -> None:
     """Two are never equal, and neither are their fingerprints."""
     first, second = secret(), secret()

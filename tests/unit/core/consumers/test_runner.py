@@ -49,9 +49,11 @@ class Flaky:
     failed: list[str] = attrs.field(factory=list)
     after_settling: bool = False
     """Whether a position is stored although the caller does not learn of it."""
+    instead: dict[str, Any] = attrs.field(factory=dict)
+    """What is done in place of methods, by name."""
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self.inner, name)
+        method = self.instead.get(name) or getattr(self.inner, name)
         if name not in self.away:
             return method
 
@@ -161,6 +163,63 @@ async def test_a_consumer_that_is_new_is_registered_first(rig: Rig) -> None:
         await until(lambda: recorder.numbers[ACME] == [3])
         rig.runner.subscribe(consumer(CRM, start="beginning"), late)
         await until(lambda: late.numbers[ACME] == [1, 2, 3])
+
+
+async def notice_nothing(*, at_most: timedelta) -> None:
+    """Wait as a queue does that is not notified of messages."""
+    await asyncio.sleep(at_most.total_seconds())
+
+
+async def test_messages_of_this_process_do_not_wait_for_the_next_poll(rig: Rig) -> None:
+    """It says that it has committed some; those that no consumer here wants wake nothing."""
+    claims, recorder = 0, Recorder()
+
+    async def claim(wants: Any) -> Any:
+        nonlocal claims
+        claims += 1
+        return await rig.consumers.claim(wants)
+
+    rig.flaky.instead = {"wait": notice_nothing, "claim": claim}
+    rig.runner = rig.another(poll=timedelta(hours=1))
+    rig.runner.subscribe(consumer(event_types=("invoice.*",)), recorder)
+    async with rig.running():
+        await until(lambda: claims == 1)
+        rig.runner.offer([message(ACME, 1)])
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert claims == 1
+        await number(rig.unit_of_work, paid := message(ACME, 1, event_type="invoice.paid"))
+        rig.runner.offer([paid])
+        await until(lambda: recorder.numbers[ACME] == [1])
+
+
+async def test_tenants_that_a_late_consumer_finds_do_not_wait_for_the_others(rig: Rig) -> None:
+    """They are handled while it goes on to look for more, without a pause."""
+    calls, idle, over, recorder = 0, asyncio.Event(), asyncio.Event(), Recorder()
+    await registered(rig, consumer())
+    await number_up_to(rig.unit_of_work, 1)
+    rig.database.consumers.positions.clear()
+
+    async def wait(*, at_most: timedelta) -> None:
+        idle.set()
+        await notice_nothing(at_most=at_most)
+
+    async def catch_up(names: Any, *, limit: int) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await idle.wait()
+            rig.consumers.set_position(MAILS, ACME, 0, 1)
+            return [MAILS]
+        await over.wait()
+        return ()
+
+    rig.flaky.instead = {"wait": wait, "catch_up": catch_up}
+    rig.runner = rig.another(poll=timedelta(hours=1))
+    rig.runner.subscribe(consumer(), recorder)
+    async with rig.running():
+        await until(lambda: calls == 2 and recorder.numbers[ACME] == [1])
+        over.set()
 
 
 async def test_a_host_handles_what_is_due_once(rig: Rig) -> None:

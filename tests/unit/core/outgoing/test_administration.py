@@ -102,6 +102,17 @@ async def test_an_operator_disables_with_a_reason(rig: Rig) -> None:
     assert not await rig.administration.disable(CRM, actor="ada", reason="maintenance")
 
 
+async def test_a_consumer_is_removed_with_or_without_a_receiver(rig: Rig) -> None:
+    """One of code has none; a receiver without a consumer is what an interrupted addition left."""
+    await rig.register.register(Consumer(name=CRM))
+    assert await rig.administration.remove(CRM, **BY)
+    await rig.endpoints.put(CRM, URL, SigningSecret.generate(rig.clock.now()))
+    assert await rig.administration.remove(CRM, **BY)
+    assert not await rig.administration.remove(CRM, **BY)
+    results = [dict(each.result or {}) for each in await rig.audits.latest(limit=10)]
+    assert results == [{"removed": False}, {"removed": True}, {"removed": True}]
+
+
 async def test_everything_is_kept_in_the_audit_log(rig: Rig) -> None:
     """With the actor, the reason and the result; without a secret and without the query of the URL."""
     added = await rig.administration.add(CRM, url=URL, changes={}, **BY)
