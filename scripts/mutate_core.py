@@ -48,7 +48,6 @@ FILES: Final = {
     "consumers/handlers.py": ["consumers"],
     "consumers/runner.py": ["consumers/test_runner.py"],
     "consumers/settling.py": ["consumers"],
-    "consumers/threads.py": ["consumers/test_runner.py"],
     "consumers/values.py": ["consumers"],
     "outgoing/administration.py": ["outgoing/test_administration.py"],
     "outgoing/delivering.py": ["outgoing/test_delivering.py"],

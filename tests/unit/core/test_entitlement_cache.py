@@ -88,6 +88,17 @@ async def test_the_first_question_reads_and_later_ones_do_not(followed: Entitlem
     assert store.readings == []
 
 
+@pytest.mark.parametrize(("used", "allowed"), [(4, True), (5, False)])
+async def test_a_question_without_a_quantity_is_about_one_more(
+    followed: Entitlements, used: int, allowed: bool
+) -> None:
+    """Of five projects, the fifth may be created and the sixth may not."""
+    assert (await followed.allows(ACME, "projects", used=used)).allowed is allowed
+    cached = followed.allows_cached(ACME, "projects", used=used)
+    assert cached is not None
+    assert cached.allowed is allowed
+
+
 async def test_a_tenant_that_was_not_read_has_no_answer_without_waiting(followed: Entitlements) -> None:
     """The caller decides whether to wait."""
     assert followed.allows_cached(TenantId("initech"), "exports") is None
