@@ -26,8 +26,8 @@ WITH held AS (
     WHERE customer_id = ANY ($1::text[])
 ), planned AS MATERIALIZED (
     SELECT set_config(name, setting, true) AS setting
-    FROM (VALUES ('plan_cache_mode', 'force_generic_plan'), ('enable_seqscan', 'off'), ('enable_bitmapscan', 'off'),
-                 ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off')) AS kept (name, setting)
+    FROM (VALUES ('plan_cache_mode', 'force_generic_plan'), ('enable_seqscan', 'off'), ('enable_hashjoin', 'off'),
+                 ('enable_mergejoin', 'off')) AS kept (name, setting)
     WHERE $2
 )
 SELECT held.event, known.*, (SELECT count(setting) FROM planned) AS settings FROM held FULL JOIN known ON false;
