@@ -56,7 +56,7 @@ FILES: Final = {
     "entitlements/cache.py": ["test_entitlement_cache.py"],
     "entitlements/loading.py": ["test_entitlement_cache.py"],
     "entitlements/service.py": ["test_entitlement_cache.py"],
-    "model/entitling.py": ["test_entitlement_cache.py", "../../property/test_entitlements.py"],
+    "model/entitling.py": ["test_features.py", "../../property/test_entitlements.py"],
 }
 """Files to mutate, and the tests that are likely to notice; they run first."""
 TESTS: Final = ("tests/unit/core", "tests/property/test_replay.py", "tests/property/test_convergence.py")
