@@ -1,12 +1,14 @@
 """A cheap closed-loop HTTP client: N connections, each with one request in flight."""
 
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import Sequence
 from typing import cast
 
 import attrs
+import structlog
 
 
 @attrs.frozen(kw_only=True)
@@ -116,7 +118,11 @@ def request(path: str, body: bytes, signature: str) -> bytes:
 
 
 def run(main: "asyncio._CoroutineLike[None]") -> None:
-    """Run a benchmark, on uvloop if it is installed."""
+    """Run a benchmark, on uvloop if it is installed. It logs as a server does, to standard error and not each step."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     if sys.platform == "win32":
         asyncio.run(main)
         return
