@@ -52,7 +52,7 @@ test: setup ## run all tests that need no browser (ARGS="-k webhook"), as many f
 
 .PHONY: e2e
 e2e: setup ## run the tests of the page in a real browser (ARGS="--screenshots docs/billing/images")
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile tests/e2e $(ARGS)
+	@$(BIN)/python -m pytest tests/e2e $(ARGS)
 
 .PHONY: ops
 ops: setup ## check alerts, routes and the dashboard with promtool, Prometheus and amtool

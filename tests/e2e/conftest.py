@@ -52,17 +52,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", type=Path, metavar="FOLDER", help="write pictures of the page into this folder")
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hand the measured times of a worker of xdist to the process that shows the summary."""
-    if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["to_screen"] = to_screen
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    to_screen.extend(getattr(node, "workeroutput", {}).get("to_screen", ()))
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the measured times: on a busy machine a time is no reason to fail, but it has to be visible."""
     if to_screen:
