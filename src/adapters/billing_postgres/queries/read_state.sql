@@ -81,7 +81,7 @@ WHERE subscription_id = ANY (ARRAY (SELECT subscription_id FROM wanted))
 ORDER BY subscription_id;
 
 -- name: find_invoices
--- Args: $1 invoice ids, $2 subscription ids. In two parts, each of which uses the index of its key alone.
+-- Args: $1 invoice ids, $2 subscription ids. In two parts: each uses the index of its key alone.
 (SELECT :invoices.names FROM subscription_invoices WHERE invoice_id = ANY ($1::text[]) ORDER BY invoice_id)
 UNION ALL
 SELECT :invoices.names

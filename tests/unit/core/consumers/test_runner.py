@@ -50,7 +50,7 @@ class Flaky:
     after_settling: bool = False
     """Whether a position is stored although the caller does not learn of it."""
     instead: dict[str, Any] = attrs.field(factory=dict)
-    """What is done in place of methods, by name."""
+    """Replacements of methods, by name."""
 
     def __getattr__(self, name: str) -> Any:
         method = self.instead.get(name) or getattr(self.inner, name)

@@ -129,9 +129,9 @@ async def test_a_receiver_without_one_success_is_disabled_after_three_days(rig: 
     assert [each.disabled for each in rig.reports] == [None, None, None, reason]
 
 
-@pytest.mark.parametrize(("hours", "told"), [(47, "47 hours"), (48, "2 days"), (71, "2 days")])
+@pytest.mark.parametrize(("hours", "length"), [(47, "47 hours"), (48, "2 days"), (71, "2 days")])
 async def test_the_reason_tells_the_time_in_hours_or_from_two_on_in_whole_days(
-    manual_clock: ManualClock, hours: int, told: str
+    manual_clock: ManualClock, hours: int, length: str
 ) -> None:
     """Of whatever patience an operator has set."""
     rig = Rig(manual_clock, WebhookPolicy(disable_after=hours * HOUR))
@@ -140,7 +140,7 @@ async def test_the_reason_tells_the_time_in_hours_or_from_two_on_in_whole_days(
     for _ in range(3):
         await fail(rig)
         manual_clock.advance(hours * HOUR / 2)
-    assert await rig.disabled_reason() == f"The receiver took no message for {told}. The last failure: answered 500."
+    assert await rig.disabled_reason() == f"The receiver took no message for {length}. The last failure: answered 500."
 
 
 async def test_one_success_within_the_time_keeps_a_receiver(rig: Rig, manual_clock: ManualClock) -> None:
