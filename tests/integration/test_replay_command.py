@@ -84,8 +84,8 @@ class Deployment:
             yield container
 
     async def apply(self, events: Sequence[ProviderEvent]) -> None:
-        """Store events and process them."""
-        async with self.container() as container:
+        """Store events, process them and publish their messages."""
+        async with self.container() as container, publishing(container.publisher(), container.deadline()):
             for one in events:
                 await container.inbox().record(one)
             while claims := await container.queue().claim(limit=100, lease=timedelta(minutes=1)):
@@ -238,8 +238,7 @@ async def test_a_replayed_subscription_update_changes_the_row_reaches_redis_is_c
     assert tuple(row) == ("past_due", 5)
     assert (sent[-1].event_id, sent[-1].sequence) == (last.event_id, (await deployment.numbers())[-1])
     assert counted("stripe_dispatch_events_total", {"disposition": "applied", "reason": ""}) == 1
-    published = counted("stripe_billing_stream_events_total", {"source": "publisher", "result": "published"})
-    assert published == len(sent)  # the earlier events' messages were still in the outbox
+    assert counted("stripe_billing_stream_events_total", {"source": "publisher", "result": "published"}) == 1
     (line,) = [
         line for line in lines.entries if line["event"] == "event.processed" and line["event_id"] == last.event_id
     ]
@@ -311,10 +310,9 @@ async def test_without_a_bus_messages_wait_in_the_outbox(deployment: Deployment)
     """The replay succeeds nevertheless."""
     await deployment.apply(EVENTS)
     await deployment.damage()
-    waiting = await deployment.connection.fetchval("SELECT count(*) FROM billing_outbox")
     ran = await deployment.replay("--yes", REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
     assert ran.status == 0, ran.err
-    assert await deployment.connection.fetchval("SELECT count(*) FROM billing_outbox") == waiting + 1
+    assert await deployment.connection.fetchval("SELECT count(*) FROM billing_outbox") == 1
 
 
 async def test_exit_statuses_and_messages(deployment: Deployment) -> None:

@@ -73,6 +73,10 @@ class Publisher:
         self._clock = clock
         self._tracer = tracer
         self._queue: deque[_Committed] = deque()
+        self._sent: list[BillingEvent] = []
+        """Messages that the bus has and the outbox, too."""
+        self._sent_some = asyncio.Event()
+        self._sent_all = False
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -85,9 +89,13 @@ class Publisher:
 
     async def run(self) -> None:
         """Publish until stopped; messages still queued in memory are sent before it returns."""
+        self._sent_all = False
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._publish_queued())
             tasks.create_task(self._publish_left_over())
+            tasks.create_task(self._clear_outbox())
+            await self._publish_queued()
+            self._sent_all = True
+            self._sent_some.set()
 
     def stop(self) -> None:
         """Ask `run` to return once its queue is empty."""
@@ -101,7 +109,19 @@ class Publisher:
                 await self._wake.wait()
                 continue
             count = min(len(self._queue), self._policy.batch)
-            await self._publish_or_leave([self._queue.popleft() for _ in range(count)])
+            self._sent += await self._send([self._queue.popleft() for _ in range(count)])
+            self._sent_some.set()
+
+    async def _clear_outbox(self) -> None:
+        """Remove what was sent. Beside the sending: no message waits for the commit that removes others."""
+        while self._sent or not self._sent_all:
+            if not self._sent:
+                self._sent_some.clear()
+                await self._sent_some.wait()
+                continue
+            sent, self._sent = self._sent, []
+            with contextlib.suppress(StoreUnavailableError):  # they are found, sent again, and known to the bus
+                await self._outbox.published(sent)
 
     async def _publish_left_over(self) -> None:
         """Search the outbox. The pause doubles as back-off: an unavailable bus is tried once per poll interval."""
@@ -111,20 +131,23 @@ class Publisher:
                 full = len(entries) == self._policy.batch
                 now = self._clock()
                 found = [(entry.event, now - entry.waited.total_seconds(), None) for entry in entries]
-                if found and await self._publish_or_leave(found) and full:
-                    continue
+                if found:
+                    sent = await self._send(found)
+                    await self._outbox.published(sent)
+                    if full and len(sent) == len(found):
+                        continue
             await wait_at_most(self._stopping, self._policy.poll)
 
-    async def _publish_or_leave(self, committed: Sequence[_Committed]) -> bool:
-        """Publish; return whether all were accepted. The others stay in the outbox for the next search."""
+    async def _send(self, committed: Sequence[_Committed]) -> Sequence[BillingEvent]:
+        """Send messages and return those that the bus has. The others stay in the outbox for the next search."""
         events, instants, contexts = zip(*committed, strict=True)
         with self._tracer.publishing(contexts):
             try:
-                return await self.publish(events, instants)
+                return await self._append(events, instants)
             except (EventBusUnavailableError, StoreUnavailableError) as exc:
                 bus_error = exc if isinstance(exc, EventBusUnavailableError) else None
                 self._observe(PublishingReport(published=0, backfilled=0, failed=len(events), bus_error=bus_error))
-                return False
+                return ()
 
     async def publish(self, events: Sequence[BillingEvent], committed: Sequence[float] = ()) -> bool:
         """Append messages of any tenants to the bus, resend what it lost, and remove them from the outbox.
@@ -136,6 +159,12 @@ class Publisher:
         Returns: whether the bus accepted all of them. Messages for an unavailable part of the bus stay in the outbox.
         Raises: EventBusUnavailableError, StoreUnavailableError; repeating the call is safe.
         """
+        sent = await self._append(events, committed)
+        await self._outbox.published(sent)
+        return len(sent) == len({(event.tenant_id, event.sequence) for event in events})
+
+    async def _append(self, events: Sequence[BillingEvent], committed: Sequence[float]) -> Sequence[BillingEvent]:
+        """Append messages to the bus, resend what it lost, and return those that it has. See `publish`."""
         numbered = {(event.tenant_id, event.sequence): event for event in events}
         ordered = [numbered[number] for number in sorted(numbered)]
         last = {event.tenant_id: event.sequence for event in ordered}
@@ -148,7 +177,6 @@ class Publisher:
         taken = [event for event in ordered if event.tenant_id in heads]
         now = self._clock()
         instants = Counter(at for event, at in zip(events, committed, strict=False) if event.tenant_id in heads)
-        await self._outbox.published(taken)
         self._observe(
             PublishingReport(
                 published=len(taken),
@@ -157,7 +185,7 @@ class Publisher:
                 waits={now - at: count for at, count in instants.items()},
             )
         )
-        return len(taken) == len(ordered)
+        return taken
 
     async def _resend(self, tenant_id: TenantId, *, after: int, until: int) -> int:
         """Send the messages numbered in `(after, until]` from the history, because the bus no longer has them."""

@@ -78,6 +78,25 @@ class FalteringOutbox:
 
 
 @attrs.define
+class SlowOutbox:
+    """An outbox that removes nothing until it may."""
+
+    outbox: MemoryOutbox
+    may_remove: asyncio.Event = attrs.field(factory=asyncio.Event)
+    removals: int = 0
+
+    async def unpublished(self, *, older_than: timedelta, limit: int) -> Sequence[OutboxEntry]:
+        """Find nothing: a search is not what the test is about."""
+        return []
+
+    async def published(self, events: Collection[BillingEvent]) -> None:
+        """Remove, once it may."""
+        self.removals += 1
+        await self.may_remove.wait()
+        await self.outbox.published(events)
+
+
+@attrs.define
 class Desk:
     """A publisher with its bus, its outbox and its reports."""
 
@@ -271,6 +290,23 @@ async def test_fresh_messages_are_published_at_once(desk: Desk) -> None:
     publisher.stop()
     await running
     assert await desk.bus.numbers() == [1, 2]
+
+
+async def test_no_message_waits_until_others_have_left_the_outbox(desk: Desk) -> None:
+    """All that were sent meanwhile leave it together, before the publisher has stopped."""
+    outbox = SlowOutbox(desk.outbox)
+    publisher = Publisher(
+        history=desk.loop.history, outbox=outbox, bus=desk.bus, policy=PublishPolicy(), observe=desk.reports.append
+    )
+    running = asyncio.create_task(publisher.run())
+    for number in (1, 2, 3):
+        publisher.offer(await desk.commit(1))
+        await until(lambda count=number: len(desk.bus.sent) == count)
+    publisher.stop()
+    assert await desk.waiting() == [1, 2, 3]
+    outbox.may_remove.set()
+    await running
+    assert (await desk.waiting(), outbox.removals) == ([], 2)
 
 
 async def test_stopping_sends_the_queued_messages(desk: Desk) -> None:
