@@ -20,6 +20,18 @@ pytestmark = [pytest.mark.postgres, pytest.mark.redis]
 
 DOCUMENT = document()
 OPERATIONS = [operation for methods in DOCUMENT["paths"].values() for operation in methods.values()]
+KEEP_NEW_MARKUP = """() => {
+    const seen = new Set()
+    for (const article of document.querySelectorAll("#operations article, #schemas article")) {
+        const kinds = [...article.querySelectorAll("*")].map(
+            (element) => `${element.parentElement.localName} ${element.localName} ${element.className}`
+        )
+        if (kinds.every((kind) => seen.has(kind))) article.remove()
+        else kinds.forEach((kind) => seen.add(kind))
+    }
+    return document.querySelectorAll("article").length
+}"""
+"""Remove each article whose every kind of element is in an earlier one: of 16,000 elements, axe takes two minutes."""
 
 
 @pytest.fixture
@@ -81,8 +93,9 @@ async def test_it_is_accessible_and_fits(site: Site, browser: Browser, viewport:
     opened = await context.new_page()
     await opened.goto(f"{site.base_url}/docs")
     await expect(opened.locator("#index li")).to_have_count(len(OPERATIONS))
-    assert await violations(opened) == []
     assert await opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert await opened.evaluate(KEEP_NEW_MARKUP) > 2
+    assert await violations(opened) == []
     await context.close()
 
 
