@@ -15,13 +15,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import load
-from aiohttp import web
 from deployment import WEBHOOK_SECRET
 from ingest import Traffic
 
 from billing_app.container import configure_logging, memory_adapters, open_in_memory
-from billing_app.http.access_log import AccessLogger
 from billing_app.http.app import create_app
+from billing_app.http.runner import set_up
 from billing_app.settings import LogSettings, Secret, Settings, StripeSettings, Switches, TokenSettings
 from billing_memory.database import MemoryDatabase
 
@@ -69,9 +68,7 @@ async def measure(repeats: int) -> Sequence[float]:
     configure_logging(settings)
     database, traffic = MemoryDatabase(), Traffic()
     async with open_in_memory(settings, memory_adapters(settings, database=database)) as container:
-        app = create_app(container.services())
-        runner = web.AppRunner(app, handler_cancellation=True, access_log_class=AccessLogger)
-        await runner.setup()
+        runner = await set_up(create_app(container.services()))
         assert runner.server is not None
         connections: list[tuple[Any, _Transport]] = []
         for _ in range(_CONNECTIONS):

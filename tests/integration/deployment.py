@@ -13,6 +13,7 @@ from aiohttp import web
 
 from billing_app.container import Container, postgres_adapters
 from billing_app.http.app import create_app
+from billing_app.http.runner import set_up
 from billing_app.http.tokens import issue_token
 from billing_app.secret import Secret
 from billing_app.settings import (
@@ -87,8 +88,7 @@ async def deployed(database_url: str, redis_url: str) -> AsyncIterator[Deploymen
 
 @asynccontextmanager
 async def serving(container: Container) -> AsyncIterator[str]:
-    runner = web.AppRunner(create_app(container.services()), handler_cancellation=True, shutdown_timeout=5)
-    await runner.setup()
+    runner = await set_up(create_app(container.services()), shutdown_timeout=5)
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"

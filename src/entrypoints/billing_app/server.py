@@ -4,16 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
 from aiohttp import web
 
 from billing_app.beside import beside, seen, watching_epoch
 from billing_app.container import Container, Starting, open_container
-from billing_app.http.access_log import AccessLogger
 from billing_app.http.app import create_app, create_probes
 from billing_app.http.auth import TenantAuthenticator
+from billing_app.http.runner import set_up
 from billing_app.lifeline import READY, Lifeline
 from billing_app.listening import cannot_listen
 from billing_app.runtime import settle_garbage_collector, termination, until
@@ -191,11 +191,9 @@ def _public(settings: Settings, *, shared: bool) -> _Address:
 @asynccontextmanager
 async def _listening(address: _Address, app: web.Application, deadline: ShutdownDeadline) -> AsyncIterator[str]:
     """Run an HTTP server and yield its address. A shutdown refuses new requests and ends the streams at once."""
-    options: dict[str, Any] = {"keepalive_timeout": _IDLE_TIMEOUT, "access_log_class": AccessLogger}
     # The library waits this long for requests, and as long again once it has canceled them: half of the time in all.
     patience = address.shutdown_timeout.total_seconds() / 4
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=patience, **options)
-    await runner.setup()
+    runner = await set_up(app, keepalive_timeout=_IDLE_TIMEOUT, shutdown_timeout=patience)
     try:
         # None leaves the choice to the system, and False fails on one that cannot share ports.
         site = web.TCPSite(runner, address.host, address.port, backlog=1024, reuse_port=address.shared or None)

@@ -13,8 +13,8 @@ from aiohttp import web
 from tests.containers import container_with
 
 from billing_app.container import memory_adapters
-from billing_app.http.access_log import AccessLogger
 from billing_app.http.app import create_app
+from billing_app.http.runner import set_up
 from billing_app.http.services import Services
 from billing_app.http.tokens import issue_token
 from billing_app.settings import Secret, Settings, StripeSettings, Switches, TokenSettings
@@ -64,9 +64,8 @@ class World:
     @asynccontextmanager
     async def serving(self, application: CreateApp = create_app, **runner_options: Any) -> "AsyncIterator[World]":
         """Serve on a free port, with the options of the real server."""
-        options = {"handler_cancellation": True, "access_log_class": AccessLogger, "shutdown_timeout": 5.0}
-        runner = web.AppRunner(application(self.container.services()), **{**options, **runner_options})
-        await runner.setup()
+        app = application(self.container.services())
+        runner = await set_up(app, **{"shutdown_timeout": 5.0, **runner_options})
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         self.port = runner.addresses[0][1]

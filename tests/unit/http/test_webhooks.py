@@ -9,13 +9,17 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import aiohttp
 import attrs
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from structlog.testing import capture_logs
 
+from billing_app.http.accepted import accept
 from billing_app.settings import Switches, WebhookSettings
 from billing_core.errors import SignatureFault, StoreUnavailableError
 from billing_core.events import Receipt
@@ -59,6 +63,41 @@ async def test_a_signed_event_is_stored_and_accepted_once(world: World, http: ai
     assert world.sample("billing_webhook_responses_total", status="2xx") == 3
     assert world.sample("billing_received_to_stored_seconds_count") == 1
     assert abs(world.sample("billing_clock_skew_seconds", reference="stripe")) < 60
+
+
+async def test_every_client_gets_the_same_answer(world: World, raw_request: RawRequest) -> None:
+    """Written in one piece, assembled by the library, or routed because the client waits for permission to go on."""
+    content = body()
+
+    def request(version: str, **fields: str) -> bytes:
+        headers = {"Host": "x", "Content-Length": str(len(content)), **signed(content), **fields}
+        lines = [f"POST {PATH} HTTP/{version}", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        return "\r\n".join(lines).encode() + content
+
+    requests = (request("1.1"), request("1.1", Expect="100-continue"), request("1.1", Connection="close"))
+    first, _, others = (await raw_request(world, b"".join(requests))).partition(b"HTTP/1.1 100 Continue\r\n\r\n")
+    _, *answers = (first + others + await raw_request(world, request("1.0"))).split(b"HTTP/1.")
+    assert others
+    heads = []
+    for answer in answers:
+        head, _, text = answer.partition(b"\r\n\r\n")
+        status, *fields = head.decode().split("\r\n")
+        headers = dict(field.split(": ", 1) for field in fields)
+        assert headers.pop("Content-Length") == str(len(text))
+        assert parsedate_to_datetime(headers.pop("Date")) <= datetime.now(UTC)
+        heads.append((status.partition(" ")[2], {**headers, "Connection": ""}, json.loads(text)["event_id"]))
+    assert heads == [heads[0]] * 4
+    assert heads[0][0] == "202 Accepted"
+
+
+async def test_nothing_is_written_to_a_client_that_has_left() -> None:
+    """The server takes that for the end of the connection, not for a fault of its own."""
+    transport = Mock()
+    request = make_mocked_request("POST", PATH, transport=transport)
+    transport.is_closing.return_value = True
+    with pytest.raises(ConnectionError):
+        await accept(request, b"{}").prepare(request)
+    transport.write.assert_not_called()
 
 
 async def test_a_chunked_body_is_accepted(world: World, http: aiohttp.ClientSession) -> None:

@@ -17,6 +17,7 @@ from billing_app.http.operations.problems import Problem
 from billing_app.http.operator import routes as operator
 from billing_app.http.refusals import RefusalCounts
 from billing_app.http.responses import SAFE_HEADERS, ErrorCode, RefusalError, error_response
+from billing_app.http.runner import WEBHOOK_HANDLER
 from billing_app.http.services import SERVICES, Services
 from billing_app.http.stream.handler import add_stream
 from billing_app.http.webhooks import WebhookReceiver
@@ -36,11 +37,7 @@ _CODES: Final[Mapping[int, ErrorCode]] = {404: "not_found", 405: "method_not_all
 
 
 def create_app(services: Services) -> web.Application:
-    """Build the application of one server process.
-
-    Serve it with `AppRunner(app, handler_cancellation=True, access_log_class=AccessLogger)`: a stream whose client has
-    left then ends at once, and no query string is logged.
-    """
+    """Build the application of one server process, for `billing_app.http.runner.set_up`."""
     app = web.Application(middlewares=[_errors_as_json], client_max_size=services.settings.webhooks.body_limit)
     app[SERVICES] = services
     allow_origins(app, services.settings.server.cors_origins)
@@ -81,7 +78,10 @@ def _add_billing(app: web.Application, services: Services, intake: Intake) -> No
     app.cleanup_ctx.append(running(counts.run))
     app.cleanup_ctx.append(running(partial(restarted, services.entitlements.run)))
     app.on_cleanup.append(receiver.close)
-    app.router.add_post(WEBHOOK_PATH, traced(receiver.receive, services.tracing))
+    receive: Handler = traced(receiver.receive, services.tracing)
+    app.router.add_post(WEBHOOK_PATH, receive)
+    answered: Handler = partial(_errors_as_json, handler=receive)
+    app[WEBHOOK_HANDLER] = answered
     app.router.add_routes(operations.routes())
     app.router.add_routes(api.routes())
     operator.add_operator(app, services)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
-from multidict import CIMultiDict
 
 from billing_app.dependencies import Dependency
+from billing_app.http.accepted import accept
 from billing_app.http.addresses import client_address
 from billing_app.http.ports import WebhookMetrics
 from billing_app.http.refusals import RefusalBudget, RefusalCounts, RefusalLog
@@ -27,8 +27,6 @@ from billing_app.settings.webhooks import WebhookSettings
 from billing_core.errors import SignatureFault, SignatureVerificationError, StoreUnavailableError, WebhookError
 from billing_core.inbox.intake import Intake
 
-_HEADERS: Final = CIMultiDict(HEADERS)
-"""Already of the type in which a response keeps its headers: that is cheap to copy."""
 _STORES: Final = "webhook"
 _LIMITED: Final = {"Retry-After": "60"}
 
@@ -56,7 +54,7 @@ class WebhookReceiver:
         self._refusals = RefusalLog()
         self._database = database
 
-    async def receive(self, request: web.Request) -> web.Response:
+    async def receive(self, request: web.Request) -> web.StreamResponse:
         """Answer one webhook: 202 if it is stored, now or before; 4xx if refused; 503 if it has to be sent again."""
         started = time.perf_counter()
         try:
@@ -67,7 +65,7 @@ class WebhookReceiver:
         self._metrics.webhook_answered(response.status, time.perf_counter() - started)
         return response
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         try:
             signature = _signature(request)
             self._refuse_abuse(request, signature)
@@ -81,13 +79,13 @@ class WebhookReceiver:
             return response
         except WebhookError as exc:
             self._count(request, exc.code, exc.fault if isinstance(exc, SignatureVerificationError) else None)
-            return web.Response(status=400, body=BAD_WEBHOOK, headers=_HEADERS)
+            return web.Response(status=400, body=BAD_WEBHOOK, headers=HEADERS)
         except StoreUnavailableError as exc:
             self._database.failed(_STORES, exc)
             self._counts.add(exc.code, request.content_length or 0)
             return error_response(503, *NOT_STORED, RETRY_AFTER)
         self._database.succeeded(_STORES)
-        return web.Response(status=202, body=accepted(receipt), headers=_HEADERS)
+        return accept(request, accepted(receipt))
 
     async def _read(self, request: web.Request) -> bytes:
         # Checked before reading: aiohttp would decompress silently, but the signature covers the bytes as sent.
