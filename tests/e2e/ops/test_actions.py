@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -63,6 +64,47 @@ async def test_hidden_data_is_shown_after_a_reason(operated: Site, api: Api, ope
     await confirm(page, "Show")
     await expect(payload).to_contain_text("ada@example.com")
     await check_audit(api, "reveal", event_id)
+
+
+async def test_nothing_is_redrawn_under_a_dialog(operated: Site, api: Api, operate: Operating) -> None:
+    """A view that was being loaded when it opened is loaded again once it has closed, and the focus stays."""
+    account = operated.account("steady")
+    await api.event(await account.subscribe(seats=41), status="applied")
+    page = (await operate("/ops/tenants/steady")).page
+    requested, opened = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        requested.set()
+        await opened.wait()
+        await route.continue_()
+
+    await page.route(f"**{API}/tenants/steady", hold)
+    await api.event(await account.subscribe(seats=42), status="applied")
+    await requested.wait()
+    opener = page.get_by_role("button", name="Grant access…")
+    await opener.click()
+    async with page.expect_response(f"**{API}/tenants/steady"):
+        opened.set()
+    await expect(page.locator("#content")).not_to_have_attribute("aria-busy", "true")
+    await page.keyboard.press("Escape")
+    await expect(opener).to_be_focused()
+    await expect(page.locator("#content")).to_contain_text("42")
+    await expect(opener).to_be_focused()
+
+
+async def test_the_focus_stays_on_one_of_several_buttons_with_a_name(
+    operated: Site, api: Api, operate: Operating
+) -> None:
+    """A tenant with two customers has two that move one; a refresh must not change what Enter does."""
+    first, second = operated.account("pair"), operated.account("pair-second")
+    await api.event(await first.subscribe(seats=51), status="applied")
+    await api.event(await second.subscribe(seats=52, tenant_id="pair"), status="applied")
+    page = (await operate("/ops/tenants/pair")).page
+    opener = page.get_by_role("button", name="Move…").nth(1)
+    await opener.focus()
+    await api.event(await first.subscribe(seats=53), status="applied")
+    await expect(page.locator("#content")).to_contain_text("53")
+    await expect(opener).to_be_focused()
 
 
 async def test_events_are_ignored(operated: Site, api: Api, operate: Operating) -> None:

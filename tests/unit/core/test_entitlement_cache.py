@@ -1,9 +1,11 @@
 """Entitlements in memory: what the bus tells, what the clock says, and what happens when either is away."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import attrs
 import pytest
@@ -131,6 +133,29 @@ async def test_a_change_during_a_reading_is_not_lost(followed: Entitlements, sto
     verdict = await followed.allows(ACME, "exports")
     assert (verdict.reason, verdict.sequence) == (FeatureReason.ACCESS_BLOCKED, 3)
     assert store.readings == [ACME, ACME]
+
+
+@pytest.mark.parametrize("ends", ["canceled", "failed"])
+async def test_a_reading_that_nobody_waits_for_is_no_fault_of_the_loop(
+    service: Entitlements, store: Store, ends: str
+) -> None:
+    """Which would log its error with a traceback."""
+    faults: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    store.gate, store.unavailable = asyncio.Event(), True
+    asked = asyncio.create_task(service.allows(ACME, "exports"))
+    await eventually(lambda: store.readings == [ACME])
+    asked.cancel()
+    await asyncio.wait([asked])
+    (reading,) = (task for task in asyncio.all_tasks() if task.get_name() == "entitlements")
+    if ends == "canceled":
+        reading.cancel()
+    else:
+        store.gate.set()
+    await asyncio.wait([reading])
+    del asked, reading
+    gc.collect()
+    assert faults == []
 
 
 async def test_messages_may_have_been_missed(followed: Entitlements, store: Store, bus: Bus) -> None:

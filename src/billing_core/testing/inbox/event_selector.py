@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from billing_core.events import Disposition, Effect
-from billing_core.inbox.ports import EventInbox, EventQueue, EventSelector, HeldPlan
+from billing_core.inbox.ports import EventInbox, EventQueue, EventSelector, HeldPlan, ReplayQueue
 from billing_core.inbox.selection import EventFilter
 from billing_core.model import CustomerId, EventId, TenantId
 from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.testing.arrange import applied, claimed, parked, save, settle
 from billing_core.testing.builders import ACME, AT, GLOBEX, customer, provider_event, subscription
 from billing_core.testing.suite import Suite
+from billing_core.testing.timing import Elapse
 
 ALICE, BOB = CustomerId("cus_alice"), CustomerId("cus_bob")
 CAROL, DAVE = CustomerId("cus_carol"), CustomerId("cus_dave")
@@ -50,7 +51,8 @@ async def store_three(inbox: EventInbox, queue: EventQueue, unit_of_work: UnitOf
 class EventSelectorContract(Suite):
     """Numbers of the events that a filter selects, in the order in which things happened.
 
-    A binding provides `selector`, and `inbox`, `queue` and `unit_of_work` on the same data, all empty.
+    A binding provides `selector`, and `inbox`, `queue`, `replay_queue` and `unit_of_work` on the same data, all empty,
+    and `elapse`, which lets time pass.
     """
 
     async def test_a_fingerprint_stands_for_events_and_their_ends(
@@ -68,6 +70,18 @@ class EventSelectorContract(Suite):
         (again,) = await queue.claim(limit=1, lease=timedelta(minutes=1))
         await queue.bury(again, reason="bug", error="boom")
         assert await selector.fingerprint([first, waiting.dispatch_id]) != due
+
+    async def test_a_fingerprint_is_of_one_end_of_an_event(
+        self, inbox: EventInbox, queue: EventQueue, replay_queue: ReplayQueue, selector: EventSelector, elapse: Elapse
+    ) -> None:
+        """Not of a later one of the same kind: what was shown is not what would be replayed."""
+        claim, fingerprints = await claimed(inbox, provider_event("evt_1")), set()
+        for _ in range(2):
+            await queue.bury(claim, reason="bug", error="boom")
+            fingerprints.add(await selector.fingerprint([claim.dispatch_id]))
+            await elapse(timedelta(seconds=1))
+            (claim,) = await replay_queue.reclaim([claim.dispatch_id], lease=timedelta(minutes=1))
+        assert len(fingerprints) == 2
 
     async def test_the_selection_is_in_the_order_in_which_things_happened(
         self, inbox: EventInbox, selector: EventSelector

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -15,7 +15,9 @@ from tests.unit.core.conftest import until
 
 from billing_core.consumers.delivery import DeliveryReport
 from billing_core.consumers.handlers import Handler
+from billing_core.consumers.ports import ConsumerClaim, Want
 from billing_core.consumers.runner import ConsumerPolicy, ConsumerRunner
+from billing_core.consumers.threads import Threads
 from billing_core.consumers.values import (
     Consumer,
     ConsumerMessage,
@@ -756,6 +758,30 @@ async def test_waiting_for_a_thread_costs_no_attempt(rig: Rig) -> None:
     assert {each.error for each in rig.reports[1:-1]} == {
         "all threads are held by earlier attempts, which run on after their timeout"
     }
+
+
+async def test_a_claim_outlives_the_wait_for_a_thread_and_the_attempt(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise another process would begin the same attempt beside it."""
+    given = consumer(attempts=1, timeout=timedelta(hours=1))
+    waits, leases = [], []
+    reserve = Threads.reserve
+
+    async def noted(self: Threads, *, at_most: timedelta) -> None:
+        waits.append(at_most)
+        await reserve(self, at_most=at_most)
+
+    async def claim(wants: Sequence[Want]) -> Sequence[ConsumerClaim]:
+        leases.extend(want.lease for want in wants)
+        return await rig.consumers.claim(wants)
+
+    monkeypatch.setattr(Threads, "reserve", noted)
+    rig.flaky.instead["claim"] = claim
+    await registered(rig, given)
+    await number_up_to(rig.unit_of_work, 1)
+    await rig.handle(given, lambda _: None, reports=1)
+    assert max(waits) + given.timeout < min(leases)
 
 
 @pytest.mark.parametrize(

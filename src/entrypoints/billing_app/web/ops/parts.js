@@ -140,10 +140,12 @@ function firstRow(container) {
 
 function keepFocus(container, replace) {
   const focused = container.contains(document.activeElement) ? document.activeElement : null;
-  const named = focused && nameOf(focused);
+  if (!focused) return replace();
+  const named = nameOf(focused);
+  const alike = () => [...container.querySelectorAll(FOCUSABLE)].filter((each) => nameOf(each) === named);
+  const place = alike().indexOf(focused);
   replace();
-  if (!named) return;
-  const same = [...container.querySelectorAll(FOCUSABLE)].find((each) => nameOf(each) === named);
+  const same = alike().at(place);
   if (!same) return;
   same.focus({ preventScroll: true });
   if (same.type !== "search" || same.value === focused.value) return;

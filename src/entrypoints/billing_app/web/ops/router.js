@@ -36,6 +36,7 @@ export class Router {
     this.#onStale = onStale;
     addEventListener("popstate", () => this.#current && this.#show());
     document.addEventListener("visibilitychange", () => this.refresh());
+    document.addEventListener("close", () => this.refresh(), true); // a dialog, under which nothing was drawn
     document.addEventListener("click", (event) => this.#follow(event));
   }
 
@@ -70,9 +71,8 @@ export class Router {
     const wait = Math.max(0, this.#refreshed + pause - Date.now());
     this.#waiting = setTimeout(() => {
       this.#waiting = null;
-      const deciding = document.querySelector("dialog[open]") !== null;
       const loading = this.#main.hasAttribute("aria-busy");
-      if (this.#view?.live && !document.hidden && !deciding && !loading) this.#show({ again: true });
+      if (this.#view?.live && !document.hidden && !isDeciding() && !loading) this.#show({ again: true });
     }, wait);
   }
 
@@ -99,7 +99,7 @@ export class Router {
     this.#main.removeAttribute("aria-busy");
     this.#refreshed = Date.now();
     if (view === STALE) return (this.#onStale(), this.refresh(AGAIN));
-    if (view === null) return;
+    if (view === null || (again && isDeciding())) return;
     this.#view = view;
     redraw(this.#main, ...view.content);
     document.title = view.title === "Operations" ? view.title : `${view.title} · Operations`;
@@ -142,6 +142,8 @@ export class Router {
     return { title: "Not loaded", content: [element("div", "title", title, element("p", "", error.message)), buttons] };
   }
 }
+
+const isDeciding = () => document.querySelector("dialog[open]") !== null;
 
 function decoded(part) {
   try {
