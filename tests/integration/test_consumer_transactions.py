@@ -14,6 +14,7 @@ from billing_core.consumers.delivery import DeliveryReport
 from billing_core.consumers.handlers import Handler
 from billing_core.consumers.runner import ConsumerPolicy, ConsumerRunner
 from billing_core.consumers.values import Consumer, ConsumerMessage
+from billing_core.model import TenantId
 from billing_core.testing.consumers.arrange import number_up_to
 from billing_postgres.consumers.queue import PostgresConsumerQueue
 from billing_postgres.consumers.register import PostgresConsumerRegister
@@ -93,6 +94,44 @@ async def test_a_transaction_that_is_lost_while_its_handler_runs_costs_an_attemp
     assert await rig.handle(lose) == ["retried", "dead"]
     assert rig.reports[1].error is not None
     assert rig.reports[1].error.startswith("the connection of the transaction was lost while the handler ran (")
+
+
+async def test_all_transactions_at_once_leave_connections_for_claims_and_positions(rig: Rig, database_url: str) -> None:
+    """A pool of as many connections as the policy names is enough."""
+    policy, mails = ConsumerPolicy(), Consumer(name="mails")
+    tenants = [TenantId(f"tenant-{each}") for each in range(policy.transactions)]
+    inside: set[TenantId] = set()
+    all_inside, mailed = asyncio.Event(), asyncio.Event()
+
+    async def wait_for_the_mail(received: ConsumerMessage, transaction: Transaction) -> None:
+        inside.add(received.tenant_id)
+        if len(inside) == policy.transactions:
+            all_inside.set()
+        await mailed.wait()
+
+    async def send(received: ConsumerMessage) -> None: ...
+
+    def observe(report: DeliveryReport) -> None:
+        rig.reports.append(report)
+        if report.consumer == mails and report.message.sequence == 2:
+            mailed.set()
+
+    database = Database(url=database_url)
+    async with await database.open_pool(size=policy.connections) as pool:
+        queue, register = PostgresConsumerQueue(database, pool), PostgresConsumerRegister(database, pool)
+        runner = ConsumerRunner(register=register, queue=queue, policy=policy, observe=observe)
+        runner.subscribe(LEDGER, wait_for_the_mail)
+        runner.subscribe(mails, send)
+        await runner.register()
+        for tenant_id in tenants:
+            await number_up_to(rig.unit_of_work, 1, tenant_id)
+        running = asyncio.create_task(runner.run())
+        await all_inside.wait()
+        await number_up_to(rig.unit_of_work, 2, tenants[0], first=2)
+        await mailed.wait()
+        runner.stop()
+        await running
+    assert {each.result for each in rig.reports} == {"handled"}
 
 
 # --- endings ----------------------------------------------------------------------------------------------------------
