@@ -49,8 +49,8 @@ PARTIAL = {
 OF_THE_LOCK = ["tests/unit/test_licenses.py", "tests/unit/stripe/test_pinned_version.py"]
 """Tests of the locked versions themselves, which fail with others."""
 COVERED = ["tests/unit", "tests/contract", "tests/property", "tests/histories"]
-LEAST_COVERAGE = 46
-"""Percent of lines and branches, measured on a part of the tests in COVERED. Raise it to what a whole run has."""
+LEAST_COVERAGE = 89
+"""Percent of lines and branches. A whole run of the tests in COVERED had 89.81 on 2026-11-30; no other tests count."""
 LOCKED_REQUIREMENTS = Path("requirements-dev.txt")
 LOCKED = {Path("requirements.txt"): ["--no-dev"], LOCKED_REQUIREMENTS: ["--group", "dev"]}
 """The files that pip reads in place of uv.lock, and what of it each holds: to run the program, and to develop it."""

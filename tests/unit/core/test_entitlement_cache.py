@@ -136,10 +136,10 @@ async def test_a_change_during_a_reading_is_not_lost(followed: Entitlements, sto
 
 
 @pytest.mark.parametrize("ends", ["canceled", "failed"])
-async def test_a_reading_that_nobody_waits_for_is_no_fault_of_the_loop(
+async def test_an_abandoned_reading_is_no_fault_of_the_event_loop(
     service: Entitlements, store: Store, ends: str
 ) -> None:
-    """Which would log its error with a traceback."""
+    """All who asked have gone when it ends. The loop would log its error with a traceback."""
     faults: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
     store.gate, store.unavailable = asyncio.Event(), True
