@@ -17,7 +17,7 @@ async def set_up(app: web.Application, **options: Any) -> web.AppRunner:
     """Set up the runner of an application.
 
     A stream whose client has left ends at once, and no query string is logged. Webhooks are not routed: that takes a
-    tenth of the server's processor time per webhook, and this is the one route whose throughput matters.
+    tenth of the server's processor time per webhook, and this is the one route whose throughput matters (ADR 51).
     """
     runner = web.AppRunner(app, **{"handler_cancellation": True, "access_log_class": AccessLogger, **options})
     await runner.setup()
