@@ -23,6 +23,20 @@ SSL_REQUEST = bytes((0, 0, 0, 8, 4, 210, 22, 47))
 """A Postgres client's first message, if it wants TLS; the server replies `S` and the handshake follows."""
 
 
+_ONLY_FOR_CERTIFICATES = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+"""What an authority says of its key, and clients from Python 3.13 on want to read."""
+
+
 class Authority:
     """A certificate authority of one test's own."""
 
@@ -31,9 +45,10 @@ class Authority:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _common_name(name)
-        builder = _certificate(self._name, self._name, self._key).add_extension(
-            x509.BasicConstraints(ca=True, path_length=None), critical=True
-        )
+        builder = _certificate(self._name, self._name, self._key)
+        for extension in (x509.BasicConstraints(ca=True, path_length=None), _ONLY_FOR_CERTIFICATES):
+            builder = builder.add_extension(extension, critical=True)
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), False)
         self.file.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))
 
     def certify(self, host: str) -> ssl.SSLContext:
@@ -45,9 +60,10 @@ class Authority:
     def certificate(self, host: str) -> Path:
         """Write a key and its certificate for `host` to one file."""
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _certificate(_common_name(host), self._name, key).add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False
-        )
+        builder = _certificate(_common_name(host), self._name, key)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        for extension in (x509.SubjectAlternativeName([x509.DNSName(host)]), issuer):
+            builder = builder.add_extension(extension, critical=False)
         chain = self._folder / f"{host}-{key.public_key().public_numbers().x}.pem"
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         chain.write_bytes(private + builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))

@@ -373,7 +373,7 @@ class TestUnavailableStore:
     async def test_the_loop_outlives_a_store_that_is_away(self, loop: Loop) -> None:
         """It asks again once per poll interval."""
         loop.policy = DispatchPolicy(poll=timedelta(milliseconds=1))
-        loop.store = store = AwayAtFirst(loop.inbox, times=3)
+        loop.store = store = AwayAtFirst(loop, times=3)
         await loop.inbox.record(loop.says(ACTIVE))
         await run_until(loop.dispatcher(), lambda: len(loop.messages) == 1)
         assert store.asked > 3
@@ -381,7 +381,7 @@ class TestUnavailableStore:
     async def test_an_unavailable_store_is_not_asked_in_haste(self, loop: Loop) -> None:
         """Nothing but `stop` wakes the loop before the poll interval is over."""
         loop.policy = DispatchPolicy(poll=timedelta(minutes=5))
-        loop.store = store = AwayAtFirst(loop.inbox, times=1_000_000)
+        loop.store = store = AwayAtFirst(loop, times=1_000_000)
         dispatcher = loop.dispatcher()
         running = asyncio.create_task(dispatcher.run())
         for _ in range(100):
@@ -391,49 +391,43 @@ class TestUnavailableStore:
         await running
 
 
-@attrs.define
-class AwayAtFirst:
+class AwayAtFirst(MemoryEventInbox):
     """A store that is unavailable for the first few calls."""
 
-    store: MemoryEventInbox
-    times: int
-    asked: int = 0
+    def __init__(self, loop: Loop, *, times: int) -> None:
+        super().__init__(loop.database, loop.clock)
+        self.times = times
+        self.asked = 0
 
     async def claim(self, *, limit: int, lease: timedelta) -> Sequence[Claim]:
         """Claim, if it is back."""
         self.asked += 1
         if self.asked <= self.times:
             raise StoreUnavailableError("claim")
-        return await self.store.claim(limit=limit, lease=lease)
+        return await super().claim(limit=limit, lease=lease)
 
     async def wait(self, *, at_most: timedelta) -> None:
         """Wait, if it is back."""
         if self.asked <= self.times:
             raise StoreUnavailableError("wait")
-        await self.store.wait(at_most=at_most)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.store, name)
+        await super().wait(at_most=at_most)
 
 
-@attrs.define
-class Unaware:
+class Unaware(MemoryEventInbox):
     """A store that notices no new events: it waits for as long as it may. Counts how often due events are searched."""
 
-    store: MemoryEventInbox
-    searches: int = 0
+    def __init__(self, loop: Loop) -> None:
+        super().__init__(loop.database, loop.clock)
+        self.searches = 0
 
     async def claim(self, *, limit: int, lease: timedelta) -> Sequence[Claim]:
         """See EventQueue."""
         self.searches += 1
-        return await self.store.claim(limit=limit, lease=lease)
+        return await super().claim(limit=limit, lease=lease)
 
     async def wait(self, *, at_most: timedelta) -> None:
         """See EventQueue."""
         await asyncio.sleep(at_most.total_seconds())
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.store, name)
 
 
 class TestLoops:
@@ -456,7 +450,7 @@ class TestLoops:
         """The link itself wakes the loop, also when it was handed over and the store gives no hint."""
         loop.policy = DispatchPolicy(poll=timedelta(minutes=5))
         await loop.arrive(loop.says(ACTIVE, tenant=None))
-        loop.store = Unaware(loop.inbox)
+        loop.store = Unaware(loop)
         dispatcher = loop.dispatcher()
         running = asyncio.create_task(dispatcher.run())
         await asyncio.sleep(0.01)  # until the dispatcher waits
@@ -471,7 +465,7 @@ class TestLoops:
     async def test_a_link_for_which_nothing_waited_is_followed_by_no_search(self, loop: Loop) -> None:
         """Most new customers have no events that waited for them, and a search costs a round trip."""
         loop.policy = DispatchPolicy(poll=timedelta(minutes=5))
-        store = loop.store = Unaware(loop.inbox)
+        store = loop.store = Unaware(loop)
         dispatcher = loop.dispatcher()
         running = asyncio.create_task(dispatcher.run())
         await until(lambda: store.searches == 1)
@@ -488,7 +482,7 @@ class TestLoops:
         """A thin event names its customer only once the provider was asked, beside the loop."""
         loop.policy = DispatchPolicy(poll=timedelta(minutes=5))
         await loop.arrive(loop.says(ACTIVE, tenant=None))
-        loop.store, loop.gateway = Unaware(loop.inbox), MemoryGateway()
+        loop.store, loop.gateway = Unaware(loop), MemoryGateway()
         thin = loop.provider.event("evt_thin", Translation(thin=True), at=AT)
         found = Translation(customer_id=ALICE, tenant_hint=ACME)
         loop.gateway.events[thin.event_id] = FetchedEvent(snapshot_event_id=None, translation=found)
