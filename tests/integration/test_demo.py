@@ -243,7 +243,8 @@ def test_a_taken_port_and_a_used_seed_are_reported(data_dir: Path) -> None:
 
 def test_commands_look_into_a_running_demo_which_ends_with_totals(data_dir: Path) -> None:
     """The printed command lists its events, whatever servers the environment names; Ctrl-C says what to do next."""
-    elsewhere = {**os.environ, "DATABASE_URL": "postgresql://127.0.0.1:1/none"}
+    nowhere = "postgresql://127.0.0.1:1/none"
+    elsewhere = {**os.environ, "DATABASE_URL": nowhere, "DATABASE_DIRECT_URL": nowhere}
     with running(data_dir, "--rate", "50") as demo:
         demo.wait_until_accepted(20)
         look = demo.wait_for(r"look into it: \S+ (--data-dir .+ events list)")[1]

@@ -78,6 +78,15 @@ async def note_settings(settings: Settings, *, account_id: str | None, lifeline:
     await serve(settings, account_id=account_id, lifeline=lifeline)
 
 
+async def print_long_lines(_settings: Settings, *, account_id: str | None, lifeline: Lifeline, noted: Path) -> None:
+    """Print lines longer than a stream reads and a pipe holds, before it serves and afterwards."""
+    print("x" * 200_000, flush=True)
+    lifeline.report(READY)
+    print("x" * 200_000, flush=True)
+    note_first(noted)
+    await serve(_settings, account_id=account_id, lifeline=lifeline)
+
+
 def group_of(*runs: Any, patience: timedelta = LONG) -> Supervisor:
     assignments = [
         Assignment(name=f"test-{number}", settings=SETTINGS, run=run, account_id="acct_1")
@@ -107,6 +116,19 @@ async def logged(logs: list[Any], event: str) -> Any:
     while not (found := [entry for entry in logs if entry["event"] == event]):  # noqa: ASYNC110 - a list sets no event
         await asyncio.sleep(0.02)
     return found[0]
+
+
+async def test_what_a_process_prints_does_not_stop_it(tmp_path: Path) -> None:
+    """Its standard output is read to the end, however long a line is."""
+    noted = tmp_path / "noted"
+    with capture_logs() as logs:
+        group = group_of(partial(print_long_lines, noted=noted))
+        async with running(group) as task:
+            await started(logs)
+            while not noted.exists():  # noqa: ASYNC110 - a file sets no event
+                await asyncio.sleep(0.02)
+            group.stop()
+            assert await task == 0
 
 
 async def test_the_worst_exit_status_is_the_groups() -> None:

@@ -18,6 +18,7 @@ from aiohttp.test_utils import TestServer
 from click.testing import CliRunner
 from rich.console import Console
 
+from billing_app.exit_status import errors_end_the_program
 from billing_app.http.sign_in import read_ticket
 from billing_app.settings import Settings
 from billing_app.settings.price_map import parse_price_map
@@ -28,6 +29,7 @@ from billing_demo.command import demo
 from billing_demo.convergence import ConvergenceCheck
 from billing_demo.credentials import Credentials
 from billing_demo.delivery import DeliveryCounts
+from billing_demo.deployment import DemoError
 from billing_demo.expected_state import ExpectedState
 from billing_demo.folder import temporary_folder
 from billing_demo.looking import write_settings
@@ -96,6 +98,21 @@ def test_numbers_out_of_range_are_rejected(options: list[str]) -> None:
     assert CliRunner().invoke(demo, options).exit_code == 2
 
 
+def test_a_demo_that_cannot_go_on_has_an_exit_status_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not that of differences; and it says why."""
+
+    def fail(*_: object) -> None:
+        raise DemoError("billing serve did not become ready")
+
+    monkeypatch.setattr("billing_demo.command._run", fail)
+    with pytest.raises(SystemExit) as ended, errors_end_the_program():
+        demo(["--events", "1"], standalone_mode=False)
+    assert ended.value.code == 2
+    assert "billing serve did not become ready" in capsys.readouterr().err
+
+
 def test_a_taken_port_is_replaced_by_a_free_one() -> None:
     """The wanted port is used only if no other process listens on it."""
     with socket.socket() as holder:
@@ -110,12 +127,13 @@ def test_the_processes_get_only_the_settings_of_the_demo(monkeypatch: pytest.Mon
     """The user's settings for a real deployment do not leak in, and the result is a valid configuration."""
     monkeypatch.setenv("STRIPE_ACCOUNT_ID", "acct_real")
     monkeypatch.setenv("BILLING_METRICS_TOKEN", "a-real-metrics-token")
+    monkeypatch.setenv("DATABASE_DIRECT_URL", "postgresql://real.example.com/billing")
     monkeypatch.setenv("UNRELATED", "kept")
     urls = ServerUrls(database_url="postgresql://u:p@127.0.0.1/b", redis_url="redis://127.0.0.1/0")
     environment = deployment.environment_of(urls, Credentials(), 8123, "http://127.0.0.1:12111", metrics_port=8124)
     settings = Settings.load(environment, env_file=Path("does-not-exist"))
     assert environment["UNRELATED"] == "kept"
-    assert (settings.stripe.account_id, settings.server.metrics_token) == (None, None)
+    assert (settings.stripe.account_id, settings.server.metrics_token, settings.database.direct_url) == (None,) * 3
     assert (settings.switches.billing, settings.stripe.livemode, settings.server.port) == (True, False, 8123)
     assert settings.stripe.api_base == "http://127.0.0.1:12111"
     assert settings.warnings == ()

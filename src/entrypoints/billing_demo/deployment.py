@@ -24,15 +24,13 @@ from billing_embedded.server_process import stop_with_parent, tail
 _READY_SECONDS: Final = 120.0
 _STOP_SECONDS: Final = 12.0
 _RESTART_PAUSE: Final = 0.3
-_FOREIGN: Final = ("BILLING_", "STRIPE_", "ENABLE_BILLING", "DATABASE_URL", "REDIS_URL")
+_FOREIGN: Final = ("BILLING_", "STRIPE_", "ENABLE_BILLING", "DATABASE_", "REDIS_URL")
 
 Log = Callable[[str], None]
 
 
 class DemoError(OperatorError):
     """The demo cannot continue; the message says why."""
-
-    exit_code = 1
 
 
 class FolderInUseError(OperatorError):

@@ -81,7 +81,7 @@ def _enter(folder: str) -> None:
     """Use the settings and the local servers of a folder, whatever servers the environment names."""
     os.chdir(folder)
     os.environ["BILLING_DATA_DIR"] = os.getcwd()
-    for name in ("DATABASE_URL", "REDIS_URL"):
+    for name in ("DATABASE_URL", "DATABASE_DIRECT_URL", "REDIS_URL"):
         os.environ.pop(name, None)
 
 

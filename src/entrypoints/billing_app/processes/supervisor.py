@@ -244,8 +244,11 @@ class _Member:
             await ended
 
     async def _read_reports(self, reports: asyncio.StreamReader) -> None:
-        """Note that the process serves. Everything else on its standard output is ignored."""
-        while line := await reports.readline():
+        """Note that the process serves. Everything else on its standard output is ignored, however long a line is."""
+        while not reports.at_eof():
+            line = b""
+            with suppress(ValueError):
+                line = await reports.readline()
             if line == f"{READY}\n".encode():
                 self._serves = True
                 self.settled.set()
