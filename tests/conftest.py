@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import secrets
+import shutil
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from tests.stripe_openapi.traffic import TRAFFIC
 from tests.valkey import ValkeyCluster
 
 from billing_embedded import ServerUrls, embedded_servers_sync
+from billing_embedded.system_user import PUBLIC_FOLDER, reachable_folder, server_user
 from billing_postgres.migrate import migrate
 from billing_stripe.testing.fake_stripe import FakeStripe
 
@@ -45,6 +47,15 @@ pytest.register_assert_rewrite("billing_core.testing")  # so that a broken contr
 
 REDIS_DATABASE = 15 - int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 """The tests empty it, so it is neither the one that a development server uses nor another worker's."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _public_folders_are_removed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Root's local servers keep the files of a private folder elsewhere, where nothing else would remove them."""
+    yield
+    for mark in tmp_path_factory.getbasetemp().rglob(PUBLIC_FOLDER):
+        data_dir = mark.parent
+        shutil.rmtree(reachable_folder(data_dir, server_user(data_dir)), ignore_errors=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -34,7 +34,7 @@ _ONLY_FOR_CERTIFICATES = x509.KeyUsage(
     encipher_only=False,
     decipher_only=False,
 )
-"""What an authority says of its key, and clients from Python 3.13 on want to read."""
+"""The use of an authority's key, which clients from Python 3.13 on want to read."""
 
 
 class Authority:

@@ -555,6 +555,25 @@ asyncio.run(main())
             if AS_ROOT:
                 shutil.rmtree(folder)
 
+    async def test_a_deleted_data_directory_in_a_private_folder_starts_from_nothing(self, data_dir: Path) -> None:
+        """Its files in /var/tmp have the password of the one before, and what it held is gone for its owner."""
+        data_dir.parent.chmod(0o700)
+        folders = []
+        try:
+            for _ in range(2):
+                DataDirectory.at(data_dir)
+                folders.append(reachable_folder(data_dir, server_user(data_dir)))
+                async with embedded_servers(data_dir) as urls:
+                    await write(urls, "kept")
+                    assert await read(urls) == (["kept"], ["kept"])
+                assert reachable_folder(data_dir, server_user(data_dir)) == folders[-1]
+                shutil.rmtree(data_dir)
+            assert (folders[0] != folders[1]) is AS_ROOT
+        finally:
+            if AS_ROOT:
+                for folder in set(folders):
+                    shutil.rmtree(folder)
+
     @pytest.mark.parametrize("find", [binaries.find_postgres, binaries.find_valkey])
     def test_programs_in_a_private_folder_still_run(
         self, find: Callable[[], binaries.Installation], tmp_path: Path

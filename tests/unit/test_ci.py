@@ -101,7 +101,7 @@ def test_actions_are_pinned_and_may_only_read() -> None:
     ("target", "command"),
     [
         ("stripe-replay", ".venv/bin/billing events replay --tenant acme"),
-        ("test-stripe", ".venv/bin/python -m pytest --numprocesses 2 --dist loadfile -m stripe --tenant acme"),
+        ("test-stripe", ".venv/bin/python -m pytest --numprocesses 3 --dist loadfile -m stripe --tenant acme"),
         ("stripe-setup", ".venv/bin/billing stripe setup --tenant acme"),
         ("dev-up", ".venv/bin/billing embedded start --tenant acme"),
     ],

@@ -10,13 +10,15 @@ import secrets
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from billing_embedded.errors import EmbeddedError
 from billing_embedded.loopback import LOOPBACK, PORTS, is_free
 
+ENDPOINTS: Final = "endpoints.json"
+"""A file that exists from the first start of a server on."""
 _SUPERVISOR = "supervisor"
 _USERS = "users"
 _LOCK_GRACE_SECONDS = 0.5
@@ -136,21 +138,21 @@ class DataDirectory:
 
     def endpoint(self, name: str) -> Endpoint:
         """Return the last endpoint. Raises EmbeddedError if the server was never started here."""
-        known = self._read_json("endpoints.json").get(name)
+        known = self._read_json(ENDPOINTS).get(name)
         if known is None:
             raise EmbeddedError(f"There is no {name} in {self.path} yet. Run `billing embedded start`.")
         return Endpoint(**known)
 
     def free_endpoint(self, name: str) -> Endpoint:
         """Return the last endpoint if its port is free, otherwise one with the same password and another port."""
-        endpoints = self._read_json("endpoints.json")
+        endpoints = self._read_json(ENDPOINTS)
         known = endpoints.get(name)
         if known is not None and is_free(known["port"]):
             return Endpoint(**known)
         taken = {other["port"] for other in endpoints.values()}
         password = known["password"] if known else secrets.token_urlsafe(24)
         fresh = Endpoint(port=_pick_port(taken), password=password)
-        self._write_json("endpoints.json", {**endpoints, name: attrs.asdict(fresh)})
+        self._write_json(ENDPOINTS, {**endpoints, name: attrs.asdict(fresh)})
         return fresh
 
     def _open_lock(self, name: str, flags: int) -> int:

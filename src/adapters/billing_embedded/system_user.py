@@ -6,21 +6,26 @@ an unprivileged user.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pwd
+import secrets
 import shutil
 import stat
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from billing_embedded.binaries import Installation
+from billing_embedded.data_directory import ENDPOINTS
 from billing_embedded.errors import EmbeddedError, EmbeddedUnavailableError
 
 UNPRIVILEGED = "nobody"
+PUBLIC_FOLDER: Final = "public-folder"
+"""A file of a data directory whose servers keep theirs in a public folder."""
 _PUBLIC_ROOT = Path("/var/tmp")  # noqa: S108 - survives a reboot; `_own_public_folder` checks what it finds there
 
 
@@ -86,10 +91,25 @@ def reachable_folder(data_dir: Path, user: SystemUser) -> Path:
     """Return the folder for the servers' files: the data directory, or a public one if the user cannot enter it."""
     if os.geteuid() != 0 or user.can_enter(data_dir):
         return data_dir
-    folder = _own_public_folder() / f"data-{_fingerprint(str(data_dir.resolve()))}"
+    folder = _own_public_folder() / f"data-{_fingerprint(f'{data_dir.resolve()}{_mark_of(data_dir)}')}"
     folder.mkdir(mode=0o711, exist_ok=True)
     folder.chmod(0o711)
     return folder
+
+
+def _mark_of(data_dir: Path) -> str:
+    """Return what tells a data directory from one that was deleted at its path: files of that one may still be there.
+
+    One that was used before there were marks has none.
+    """
+    file = data_dir / PUBLIC_FOLDER
+    if not file.exists() and not (data_dir / ENDPOINTS).exists():
+        fresh = file.with_name(f".{file.name}.{os.getpid()}")
+        fresh.write_text(secrets.token_hex(8), encoding="ascii")
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            os.link(fresh, file)
+        fresh.unlink()
+    return file.read_text(encoding="ascii") if file.exists() else ""
 
 
 def reachable_installation(installation: Installation, user: SystemUser) -> Installation:
