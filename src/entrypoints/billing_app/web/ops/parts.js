@@ -145,7 +145,7 @@ function keepFocus(container, replace) {
   const alike = () => [...container.querySelectorAll(FOCUSABLE)].filter((each) => nameOf(each) === named);
   const place = alike().indexOf(focused);
   replace();
-  const same = alike().at(place);
+  const same = alike()[place];
   if (!same) return;
   same.focus({ preventScroll: true });
   if (same.type !== "search" || same.value === focused.value) return;
