@@ -66,7 +66,7 @@ async def test_a_signed_event_is_stored_and_accepted_once(world: World, http: ai
 
 
 async def test_every_client_gets_the_same_answer(world: World, raw_request: RawRequest) -> None:
-    """Written in one piece, assembled by the library, or routed because the client waits for permission to go on."""
+    """Written in one piece, built by the library, or routed because the client waits for permission to go on."""
     content = body()
 
     def request(version: str, **fields: str) -> bytes:

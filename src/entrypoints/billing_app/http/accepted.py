@@ -14,7 +14,7 @@ _HEAD: Final = "HTTP/1.1 202 Accepted\r\n" + "".join(f"{name}: {value}\r\n" for 
 
 
 class AcceptedResponse(web.StreamResponse):
-    """A response that the library does not have to assemble, which takes 7 % of the server's time per webhook.
+    """A response that the library does not have to build, which takes 7 % of the server's time per webhook.
 
     For clients of HTTP/1.1 whose connections stay open.
     """
