@@ -6,7 +6,6 @@ an unprivileged user.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import pwd
@@ -20,7 +19,7 @@ from typing import Any, Final
 import attrs
 
 from billing_embedded.binaries import Installation
-from billing_embedded.data_directory import ENDPOINTS
+from billing_embedded.data_directory import ENDPOINTS, write_private
 from billing_embedded.errors import EmbeddedError, EmbeddedUnavailableError
 
 UNPRIVILEGED = "nobody"
@@ -104,11 +103,7 @@ def _mark_of(data_dir: Path) -> str:
     """
     file = data_dir / PUBLIC_FOLDER
     if not file.exists() and not (data_dir / ENDPOINTS).exists():
-        fresh = file.with_name(f".{file.name}.{os.getpid()}")
-        fresh.write_text(secrets.token_hex(8), encoding="ascii")
-        with contextlib.suppress(FileExistsError):  # another process was faster
-            os.link(fresh, file)
-        fresh.unlink()
+        write_private(file, secrets.token_hex(8))
     return file.read_text(encoding="ascii") if file.exists() else ""
 
 

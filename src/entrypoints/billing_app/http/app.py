@@ -78,7 +78,7 @@ def _add_billing(app: web.Application, services: Services, intake: Intake) -> No
     app.cleanup_ctx.append(running(counts.run))
     app.cleanup_ctx.append(running(partial(restarted, services.entitlements.run)))
     app.on_cleanup.append(receiver.close)
-    receive: Handler = traced(receiver.receive, services.tracing)
+    receive = traced(receiver.receive, services.tracing)
     app.router.add_post(WEBHOOK_PATH, receive)
     answered: Handler = partial(_errors_as_json, handler=receive)
     app[WEBHOOK_HANDLER] = answered

@@ -26,7 +26,7 @@ async def set_up(app: web.Application, **options: Any) -> web.AppRunner:
     return runner
 
 
-def _webhooks_first(receive: Handler, route: Any) -> Any:
+def _webhooks_first(receive: Handler, route: Handler) -> Any:
     def handle(request: web.Request) -> Awaitable[web.StreamResponse]:
         if (
             request.rel_url.raw_path == WEBHOOK_PATH
@@ -34,7 +34,6 @@ def _webhooks_first(receive: Handler, route: Any) -> Any:
             and hdrs.EXPECT not in request.headers  # routing sends "100 Continue"
         ):
             return receive(request)
-        routed: Awaitable[web.StreamResponse] = route(request)
-        return routed
+        return route(request)
 
     return handle
