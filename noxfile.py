@@ -251,7 +251,7 @@ def mutants(session: nox.Session) -> None:
     """Change one condition of the SQL and of the domain at a time, and list the changes that no test notices.
 
     Takes hours, so not in CI. `-- sql --file write_inbox --sample 20` and `-- core --file model/access.py --sample 20`
-    try some. `-- sql_beside` takes minutes: it finds the changes of statements that read which certainly survive.
+    try some.
     """
     install_locked(session)
     session.install(COSMIC_RAY)

@@ -1,27 +1,34 @@
 """Change one condition of the SQL at a time, and list the changes that no test notices.
 
-    python scripts/mutate_sql.py [--file write_inbox] [--sample 20] [--seed 1] [--tests tests/contract …]
+    python scripts/mutate_sql.py [--file write_inbox …] [--sample 20] [--seed 1] [--tests tests/contract …]
 
-Works on a copy of the sources in a temporary folder, never on the checkout. Exit status 1 if a mutant survived.
+Runs the tests once. After each of them that passed it runs the same test again with each change of the statements that
+it executed, until some test failed with it. A changed statement that reads is compared with the original first: where
+it returned the same in a test, that test cannot notice. Exit status 1 if a change survived.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import contextlib
 import random
 import re
-import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
+import signal
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+import pytest
+from _pytest.runner import runtestprotocol
+from asyncpg.connection import Connection
+
+from billing_postgres import queries
 
 ROOT: Final = Path(__file__).parents[1]
-QUERIES: Final = Path("src/adapters/billing_postgres/queries")
-ROOTS: Final = ("src", "src/adapters", "src/entrypoints")
+QUERIES: Final = ROOT / "src/adapters/billing_postgres/queries"
 TESTS: Final = (
     "tests/contract",
     "tests/integration/test_postgres_queries.py",
@@ -50,6 +57,11 @@ FLIPS: Final = (
     (r" - 1\b", ""),
 )
 """Patterns and their replacements, applied one at a time."""
+METHODS: Final = ("fetch", "fetchrow", "fetchval", "execute", "prepare")
+MOMENT: Final = timedelta(seconds=1)
+"""By less differs an age, or the current time, between a statement and the same one just after it."""
+PATIENCE: Final = 120
+"""Seconds after which a test with a change counts as failed: the change may make it wait without end."""
 
 
 class Mutant(NamedTuple):
@@ -58,6 +70,7 @@ class Mutant(NamedTuple):
     file: str
     query: str
     line: int
+    place: int
     before: str
     after: str
     text: str
@@ -80,7 +93,7 @@ def mutants(file: Path) -> Iterator[Mutant]:
                         continue
                     start, end = offset + match.start(), offset + match.end()
                     changed = text[:start] + replacement + text[end:]
-                    yield Mutant(file.stem, query, number, match[0], replacement, changed)
+                    yield Mutant(file.stem, query, number, start, match[0], replacement, changed)
             if keywords := re.findall(r"\b(?:SET|FROM|WHERE|RETURNING)\b|;", line):
                 assigning = keywords[-1] == "SET"
         offset += len(line)
@@ -93,49 +106,146 @@ def assigning_at(match: re.Match[str], assigning: bool) -> bool:
     return match[0] == " = " and column is not None and (assigning or " SET " in f" {before}")
 
 
-def survives(mutant: Mutant, copy: Path, tests: list[str]) -> bool:
-    """Run the tests on a copy that holds the mutant."""
-    path = copy / QUERIES / f"{mutant.file}.sql"
-    original = path.read_text(encoding="utf-8")
-    path.write_text(mutant.text, encoding="utf-8")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(str(copy / root) for root in ROOTS)}
-    options = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
-    command = [sys.executable, "-m", "pytest", *options, *tests]
+class Statements:
+    """Finds the mutants that a test could notice, and has all connections run one in place of its originals."""
+
+    def __init__(self, found: Sequence[Mutant]) -> None:
+        self.ran: set[Mutant] = set()
+        self.noticeable: set[Mutant] = set()
+        """Mutants that ran in the present test and, if they read, returned something else than their originals."""
+        self.settled: set[Mutant] = set()
+        """Mutants that need no more tests."""
+        self._changed: defaultdict[str, list[tuple[Mutant, str]]] = defaultdict(list)
+        self._texts: defaultdict[Mutant, dict[str, str]] = defaultdict(dict)
+        self._active: dict[str, str] = {}
+        self._fetch = Connection.fetch
+        self._busy: set[int] = set()
+        for mutant in found:
+            originals = queries.load(mutant.file)
+            for name, text in queries.parse(mutant.text).items():
+                if text != originals[name]:
+                    self._changed[originals[name]].append((mutant, text))
+                    self._texts[mutant][originals[name]] = text
+        for method in METHODS:
+            setattr(Connection, method, self._around(getattr(Connection, method)))
+
+    @contextlib.contextmanager
+    def changed_by(self, mutant: Mutant) -> Iterator[None]:
+        """Have every connection run a mutant in place of its originals."""
+        self._active = self._texts[mutant]
+        try:
+            yield
+        finally:
+            self._active = {}
+
+    def _around(self, method: Any) -> Any:
+        async def run(connection: Any, query: str, *args: Any, **options: Any) -> Any:
+            result = await method(connection, self._active.get(query, query), *args, **options)
+            # fetchrow and fetchval do not call fetch, which compares.
+            if query in self._changed and not self._active and id(connection) not in self._busy:
+                self._busy.add(id(connection))
+                try:
+                    await self._look(connection, query, args)
+                finally:
+                    self._busy.discard(id(connection))
+            return result
+
+        return run
+
+    async def _look(self, connection: Any, query: str, args: Sequence[Any]) -> None:
+        for mutant, text in self._changed[query]:
+            self.ran.add(mutant)
+            if mutant in self.settled or mutant in self.noticeable:
+                continue
+            if not mutant.file.startswith("read_") or await self._differs(connection, query, text, args):
+                self.noticeable.add(mutant)
+
+    async def _differs(self, connection: Any, query: str, text: str, args: Sequence[Any]) -> bool:
+        """Run the original and the mutant, in a savepoint if a transaction would be lost with an error."""
+        inside = connection.is_in_transaction()
+        if inside:
+            await connection.execute("SAVEPOINT mutant")
+        try:
+            expected = await self._fetch(connection, query, *args)
+            return not _same(expected, await self._fetch(connection, text, *args))
+        except asyncpg.PostgresError:
+            return True
+        finally:
+            if inside:
+                await connection.execute("ROLLBACK TO SAVEPOINT mutant")
+
+
+class Repeating:
+    """A plugin of pytest: runs each test again with the mutants that it could notice."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+        """Run a test, then the same with each mutant."""
+        self._statements.noticeable.clear()
+        passed = _passes(item, nextitem, log=True)
+        for mutant in sorted(self._statements.noticeable) if passed else ():
+            with self._statements.changed_by(mutant):
+                if not _passes(item, nextitem, log=False):
+                    self._statements.settled.add(mutant)
+                    print(f"noticed {mutant} by {item.nodeid}", flush=True)
+        return True
+
+
+def _passes(item: Any, nextitem: pytest.Item | None, *, log: bool) -> bool:
+    item._initrequest()  # pytest has no public way to run a test twice
+    signal.signal(signal.SIGALRM, _give_up)
+    signal.alarm(PATIENCE)
     try:
-        result = subprocess.run(  # noqa: S603 - the command is made of our own paths
-            command, cwd=copy, env=environment, capture_output=True, check=False, timeout=900
-        )
-    except subprocess.TimeoutExpired:
+        return not any(report.failed for report in runtestprotocol(item, log=log, nextitem=nextitem))
+    except TimeoutError:
         return False
     finally:
-        path.write_text(original, encoding="utf-8")
-    if result.returncode not in (0, 1):
-        sys.stderr.write(result.stdout.decode() + result.stderr.decode())
-        raise SystemExit("pytest did not run")
-    return result.returncode == 0
+        signal.alarm(0)
+
+
+def _give_up(_signal: int, _frame: object) -> None:
+    raise TimeoutError("too long")
+
+
+def _same(expected: Sequence[asyncpg.Record], got: Sequence[asyncpg.Record]) -> bool:
+    return len(expected) == len(got) and all(
+        _near(one, other)
+        for row, others in zip(expected, got, strict=True)
+        for one, other in zip(row.values(), others.values(), strict=True)
+    )
+
+
+def _near(one: Any, other: Any) -> bool:
+    match one, other:
+        case timedelta(), timedelta():
+            return abs(one - other) < MOMENT
+        case datetime(), datetime() if abs(one - datetime.now(UTC)) < 5 * MOMENT:
+            return abs(one - other) < MOMENT
+        case _:
+            return bool(one == other)
 
 
 def main() -> None:
     """Parse the command line, try the mutants and print the survivors."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--file", action="append", help="only this file of queries, without .sql")
-    parser.add_argument("--sample", type=int, help="test this many mutants, chosen at random")
+    parser.add_argument("--sample", type=int, help="try this many mutants, chosen at random")
     parser.add_argument("--seed", type=int, default=0, help="of the choice")
     parser.add_argument("--tests", nargs="+", default=list(TESTS), help="tests that have to notice")
     given = parser.parse_args()
-    files = sorted((ROOT / QUERIES).glob("*.sql"))
+    files = sorted(QUERIES.glob("*.sql"))
     found = [one for file in files if not given.file or file.stem in given.file for one in mutants(file)]
     if given.sample is not None:
         found = random.Random(given.seed).sample(found, min(given.sample, len(found)))  # noqa: S311
-    survivors = []
-    with tempfile.TemporaryDirectory(prefix="billing-mutants-") as folder:
-        copy = Path(folder) / "copy"
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "node_modules", "dist"))
-        copy.parent.chmod(0o755)  # under root the test servers run as another user
-        for number, mutant in enumerate(found, start=1):
-            alive = survives(mutant, copy, given.tests)
-            print(f"{number}/{len(found)} {'SURVIVED' if alive else 'killed'} {mutant}", flush=True)
-            survivors += [mutant] if alive else []
+    statements = Statements(found)
+    options = ["-q", "-s", "-p", "no:cacheprovider", "-m", "postgres", "--hypothesis-profile=mutants"]
+    pytest.main([*options, *given.tests], plugins=[Repeating(statements)])
+    survivors = [mutant for mutant in found if mutant not in statements.settled]
+    for mutant in survivors:
+        print("SURVIVED" if mutant in statements.ran else "NEVER RAN", mutant)
     print(f"{len(found)} mutants, {len(survivors)} survived")
     raise SystemExit(1 if survivors else 0)
 

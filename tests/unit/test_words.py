@@ -9,6 +9,7 @@ import re
 import subprocess
 import tokenize
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -127,11 +128,18 @@ def _is_exception(hit: str) -> bool:
     return bool(found) and all((path, word) in EXCEPTIONS for word in found)
 
 
-def _names() -> Iterator[tuple[str, str]]:
-    """Yield every name in every Python file, each once per file."""
-    for path in _files(".py"):
-        tokens = tokenize.generate_tokens(io.StringIO(_text(path)).readline)
-        yield from {(str(path), token.string) for token in tokens if token.type == tokenize.NAME}
+@cache
+def _names() -> Sequence[tuple[str, str]]:
+    """Return every name in every Python file, each once per file."""
+    return [
+        (str(path), name)
+        for path in _files(".py")
+        for name in {
+            token.string
+            for token in tokenize.generate_tokens(io.StringIO(_text(path)).readline)
+            if token.type == tokenize.NAME
+        }
+    ]
 
 
 def _parts(name: str) -> Sequence[str]:
