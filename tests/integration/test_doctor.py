@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -94,7 +95,8 @@ async def test_the_tenants_of_dead_events_are_named(database_url: str, redis_url
             await inbox.bury(claim, reason="bug", error="boom", customer_id=customer_id)
     _, found = await doctor(database_url, redis_url)
     assert found["dead"]["verdict"] == "warn"
-    assert found["dead"]["detail"] == "2 events failed permanently, the oldest 0 s ago: bug; the latest concern acme"
+    detail = re.sub(r"\d+ s ago", "… ago", found["dead"]["detail"])
+    assert detail == "2 events failed permanently, the oldest … ago: bug; the latest concern acme"
     assert "billing events list --status dead --reason bug" in found["dead"]["remedy"]
 
 
