@@ -23,6 +23,7 @@ EXPECTED: Mapping[EventFilter, set[str]] = {
     EventFilter(customer_id=BOB): {"evt_2"},
     EventFilter(statuses=(Disposition.DEAD, Disposition.DUE)): {"evt_3"},
     EventFilter(reasons=("bug", "transient")): {"evt_3"},
+    EventFilter(reasons=("transient",)): set(),
     EventFilter(since=AT + timedelta(days=1)): {"evt_3"},
     EventFilter(until=AT + timedelta(days=1)): {"evt_1", "evt_2"},
     EventFilter(types=("a",), statuses=(Disposition.APPLIED,)): {"evt_1"},

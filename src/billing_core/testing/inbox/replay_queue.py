@@ -10,7 +10,7 @@ from billing_core.inbox.selection import EventFilter
 from billing_core.model import CustomerId
 from billing_core.oversight.ports import EventLog
 from billing_core.state.ports import UnitOfWork
-from billing_core.testing.arrange import applied, claimed, settle
+from billing_core.testing.arrange import applied, claimed, parked, settle
 from billing_core.testing.builders import ACME, AT, provider_event
 from billing_core.testing.suite import Suite
 from billing_core.testing.timing import LEASE, LONG, Elapse
@@ -33,15 +33,20 @@ class ReplayQueueContract(Suite):
         await settle(unit_of_work, applied(done, effect=Effect.CONFIRMED, customer_id=ALICE, sequence=None))
         dead = await claimed(inbox, provider_event("evt_2"))
         await queue.bury(dead, reason="bug", error="boom")
-        wanted = [done.dispatch_id, dead.dispatch_id, 10**9]
-        assert [(each.dispatch_id, each.attempt, each.applied) for each in await replay_queue.read(wanted)] == [
-            (dead.dispatch_id, 1, False),
-            (done.dispatch_id, 1, True),
+        waiting = await claimed(inbox, provider_event("evt_3", created_at=AT + timedelta(2)))
+        await settle(unit_of_work, parked(waiting))
+        wanted = [done.dispatch_id, waiting.dispatch_id, dead.dispatch_id, 10**9]
+        read = await replay_queue.read(wanted)
+        assert [(each.dispatch_id, each.attempt, each.applied, each.parked) for each in read] == [
+            (dead.dispatch_id, 1, False, False),
+            (done.dispatch_id, 1, True, False),
+            (waiting.dispatch_id, 1, False, True),
         ]
         claims = await replay_queue.reclaim(wanted, lease=LONG)
-        assert [(claim.dispatch_id, claim.attempt, claim.tries, claim.applied) for claim in claims] == [
-            (dead.dispatch_id, 2, 1, False),
-            (done.dispatch_id, 2, 1, True),
+        assert [(each.dispatch_id, each.attempt, each.tries, each.applied, each.parked) for each in claims] == [
+            (dead.dispatch_id, 2, 1, False, False),
+            (done.dispatch_id, 2, 1, True, False),
+            (waiting.dispatch_id, 2, 1, False, True),
         ]
         assert not await queue.bury(dead, reason="bug", error="late")
         assert await replay_queue.reclaim([done.dispatch_id], lease=LONG) == []

@@ -52,6 +52,8 @@ class TenantTimelineContract(Suite):
         await queue.retry(failing, after=timedelta(0), reason="transient", error="boom")
         (again,) = await queue.claim(limit=1, lease=LONG)
         await settle(unit_of_work, applied(again, effect=Effect.CONFIRMED, sequence=None))
+        theirs = await claimed(inbox, provider_event("evt_4", received_at=AT))
+        await queue.bury(theirs, reason="bug", error="boom", customer_id=BOB)
         history = await _history(timeline)
         assert _ids(history) == ["evt_1", "evt_3"]
         assert [each.customer_id for each in history.customers] == [ALICE]
@@ -125,7 +127,11 @@ class TenantTimelineContract(Suite):
             early = await claimed(inbox, provider_event(event_id, received_at=AT))
             await queue.bury(early, reason="bug", error="boom", customer_id=customer_id)
         changes = Changes(
-            customers=[customer(ALICE, ACME, email="a@example.com", provenance=unsure), customer(BOB, GLOBEX)],
+            customers=[
+                customer(ALICE, ACME, email="a@example.com", provenance=unsure),
+                customer(BOB, GLOBEX, provenance=unsure),
+                customer(CustomerId("cus_sure"), ACME),
+            ],
             subscriptions=[subscription("sub_1", basis=unsure), subscription("sub_2", GLOBEX, basis=unsure)],
             invoices=[
                 invoice("in_1", lines_complete=False),
@@ -142,7 +148,7 @@ class TenantTimelineContract(Suite):
             ],
         )
         await save(unit_of_work, changes, tenants=[ACME, GLOBEX])
-        for number, named in enumerate((ALICE, BOB, None), start=1):
+        for number, named in enumerate((ALICE, BOB, BOB, None), start=1):
             claim = await claimed(inbox, provider_event(f"evt_{number}", received_at=AT))
             await queue.bury(claim, reason="transient", error="boom", customer_id=named)
         attention = await timeline.attention(ACME)

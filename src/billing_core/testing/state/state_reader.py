@@ -180,6 +180,7 @@ class StateReaderContract(Suite):
             invoice("in_1", status=DELETED),
             invoice("in_2", GLOBEX, subscription_id=SubscriptionId("sub_2")),
             invoice("in_3", subscription_id=None),
+            invoice("in_4"),
         ]
         await save(unit_of_work, Changes(invoices=stored), tenants=BOTH)
 
@@ -188,9 +189,9 @@ class StateReaderContract(Suite):
 
         subscriptions = [SubscriptionId("sub_1")]
         async with unit_of_work.transaction() as transaction:
-            assert by_id(await transaction.invoices(subscriptions=subscriptions)) == stored[:1]
+            assert by_id(await transaction.invoices(subscriptions=subscriptions)) == [stored[0], stored[3]]
             ids = [InvoiceId("in_1"), InvoiceId("in_3")]
-            assert by_id(await transaction.invoices(ids=ids, subscriptions=subscriptions)) == [stored[0], stored[2]]
+            assert by_id(await transaction.invoices(ids=ids, subscriptions=subscriptions)) == [stored[0], *stored[2:]]
 
     async def test_records_are_found_by_object_id(self, unit_of_work: UnitOfWork) -> None:
         """Records of every tenant are found, and records of the catalog."""
