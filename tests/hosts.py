@@ -14,11 +14,13 @@ from typing import Any, Final
 import aiohttp
 import attrs
 from tests.patience import PATIENCE
+from uv import find_uv_bin
 
 ROOT: Final = Path(__file__).parents[1]
 EXAMPLES: Final = ROOT / "examples"
 FRAMEWORKS: Final = ("fastapi>=0.115,<1", "uvicorn>=0.30,<1", "django>=5.2,<6")
 _BIN: Final = "Scripts" if sys.platform == "win32" else "bin"
+_UV: Final = find_uv_bin()
 
 
 @attrs.frozen
@@ -70,13 +72,9 @@ def alone(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def build_host_environment(folder: Path) -> HostEnvironment:
-    """Build the wheel, and install it with frameworks; with uv where it is on PATH, else with pip."""
+    """Build the wheel, and install it with frameworks."""
     built = HostEnvironment(folder)
-    dist, uv = folder / "dist", shutil.which("uv")
-    if uv is not None:
-        _run(uv, "build", "--wheel", "--out-dir", dist, ROOT)
-    else:
-        _run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", dist, ROOT)
+    _run(_UV, "build", "--wheel", "--out-dir", folder / "dist", ROOT)
     make_environment(folder / "venv", f"{built.wheel}[host]", *FRAMEWORKS)
     shutil.copytree(EXAMPLES, built.examples)
     return built
@@ -84,13 +82,9 @@ def build_host_environment(folder: Path) -> HostEnvironment:
 
 def make_environment(folder: Path, *requirements: str) -> Path:
     """Make a virtual environment that has these requirements and nothing else, and return its interpreter."""
-    python, uv = folder / _BIN / "python", shutil.which("uv")
-    if uv is not None:
-        _run(uv, "venv", "--python", sys.executable, folder)
-        _run(uv, "pip", "install", "--python", python, *requirements)
-    else:
-        _run(sys.executable, "-m", "venv", folder)
-        _run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements)
+    python = folder / _BIN / "python"
+    _run(_UV, "venv", "--python", sys.executable, folder)
+    _run(_UV, "pip", "install", "--python", python, *requirements)
     return python
 
 
