@@ -9,26 +9,13 @@ import contextlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Final, NamedTuple
 
-from billing_core.cooperate import cooperate
 from billing_core.errors import StoreUnavailableError
 from billing_core.events import Claim, Translation
 from billing_core.inbox.batch import NOT_READ, BatchProcessor, BatchResult
 from billing_core.inbox.policy import DispatchPolicy
 from billing_core.inbox.ports import EventQueue
 from billing_core.waiting import first_of, wait_at_most
-
-
-class Batch(NamedTuple):
-    """Claimed events that may be tried together."""
-
-    claims: Sequence[Claim]
-    read: Mapping[int, Translation]
-    """The translations that are known already, by dispatch id."""
-
-
-NOTHING: Final = Batch((), NOT_READ)
 
 
 class Dispatcher:
@@ -95,39 +82,28 @@ class Dispatcher:
                 await self._handed_over.wait()
                 continue
             count = min(len(self._handed), self._policy.handoff_batch)
-            await self._process_beside(tasks, _batch([self._handed.popleft() for _ in range(count)]))
+            handed = [self._handed.popleft() for _ in range(count)]
+            read = {claim.dispatch_id: translation for claim, translation in handed if translation is not None}
+            await self._process_beside(tasks, [claim for claim, _ in handed], read)
 
     async def _run_due(self, tasks: asyncio.TaskGroup) -> None:
-        """Process what is due. After a full batch more is likely to be: it is claimed and read beside that one."""
-        following: asyncio.Task[Batch] | None = None
         while not self._stopping.is_set():
-            batch = await (following or self._claim())
-            # No event of a full batch was tried before, so none is suspected of killing its process: it would cost
-            # the following ones an attempt, too.
-            full = len(batch.claims) == self._policy.batch
-            following = tasks.create_task(self._claim()) if full else None
-            if batch.claims:
-                await self._process_beside(tasks, batch)
+            self._due.clear()
+            try:
+                claims = await self._queue.claim(limit=self._policy.batch, lease=self._policy.lease)
+            except StoreUnavailableError:
+                await self._pause()
+                continue
+            if claims:
+                await self._process_beside(tasks, await self._limit_company(claims))
             else:
                 await self._wait_for_due()
-        if following:
-            await self._batches.release((await following).claims)
 
-    async def _claim(self) -> Batch:
-        """Claim and translate what is due. Nothing while the store is unavailable, after a pause."""
-        self._due.clear()
-        try:
-            claims = await self._queue.claim(limit=self._policy.batch, lease=self._policy.lease)
-        except StoreUnavailableError:
-            await self._pause()
-            self._due.set()
-            return NOTHING
-        together = await self._limit_company(claims)
-        return _batch([self._batches.read_ahead(claim) async for claim in cooperate(together)])
-
-    async def _process_beside(self, tasks: asyncio.TaskGroup, batch: Batch) -> None:
+    async def _process_beside(
+        self, tasks: asyncio.TaskGroup, claims: Sequence[Claim], read: Mapping[int, Translation] = NOT_READ
+    ) -> None:
         """Apply what can be read; look up thin events beside the loop."""
-        result = await self._batches.apply(batch.claims, batch.read)
+        result = await self._batches.apply(claims, read)
         self._wake_for(result)
         for claim in result.thin:
             tasks.create_task(self._look_up(claim))
@@ -180,10 +156,3 @@ class Dispatcher:
         """Return the handed-over events that were not begun."""
         await self._batches.release([claim for claim, _ in self._handed])
         self._handed.clear()
-
-
-def _batch(read: Sequence[tuple[Claim, Translation | None]]) -> Batch:
-    return Batch(
-        [claim for claim, _ in read],
-        {claim.dispatch_id: translation for claim, translation in read if translation is not None},
-    )

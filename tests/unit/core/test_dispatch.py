@@ -84,26 +84,6 @@ class Faltering:
         return getattr(self.repository, name)
 
 
-@attrs.define
-class Held:
-    """A repository whose transactions begin only once they may."""
-
-    repository: MemoryRepository
-    asked: asyncio.Event = attrs.field(factory=asyncio.Event)
-    may_begin: asyncio.Event = attrs.field(factory=asyncio.Event)
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[MemoryTransaction]:
-        """Begin a unit of work, once it may."""
-        self.asked.set()
-        await self.may_begin.wait()
-        async with self.repository.transaction() as transaction:
-            yield transaction
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.repository, name)
-
-
 @pytest.fixture
 def poisoned(loop: Loop) -> Poisoned:
     """The loop's translator, so far without poison."""
@@ -133,11 +113,6 @@ async def claimed(loop: Loop, *events: ProviderEvent) -> Sequence[Claim]:
     for event in events:
         await loop.inbox.record(event)
     return await loop.inbox.claim(limit=1000, lease=MINUTE)
-
-
-def processed(loop: Loop) -> Sequence[Sequence[str]]:
-    """Return the ids of the events of each batch, in order."""
-    return [[outcome.claim.event.event_id for outcome in report.outcomes] for report in loop.reports]
 
 
 def attempted(loop: Loop, event: ProviderEvent, attempts: int) -> None:
@@ -580,7 +555,8 @@ class TestLoops:
         for event in fresh:
             await loop.inbox.record(event)
         await run_until(loop.dispatcher(), lambda: len(loop.messages) == 5)
-        assert processed(loop) == [[suspect.event_id], [event.event_id for event in fresh]]
+        batches = [[outcome.claim.event for outcome in report.outcomes] for report in loop.reports]
+        assert batches == [[suspect], fresh]
         assert {loop.row(event).attempt for event in fresh} == {1}
 
     async def test_an_event_that_keeps_coming_back_waits_its_turn(self, loop: Loop) -> None:
@@ -592,58 +568,6 @@ class TestLoops:
         await loop.inbox.record(suspect)
         attempted(loop, suspect, 6)
         await run_until(loop.dispatcher(), lambda: len(loop.messages) == 5)
-        assert processed(loop) == [[event.event_id for event in fresh], [suspect.event_id]]
+        batches = [[outcome.claim.event for outcome in report.outcomes] for report in loop.reports]
+        assert batches == [fresh, [suspect]]
         assert (await loop.repository.state(ACME)).sequence == 5
-
-    @pytest.mark.parametrize("stored", [3, 4])
-    async def test_another_batch_is_claimed_and_read_while_a_full_one_is_applied(
-        self, loop: Loop, poisoned: Poisoned, stored: int
-    ) -> None:
-        """The store and this process work at the same time; every event is applied, in order."""
-        loop.policy = DispatchPolicy(batch=2)
-        loop.written_to = held = Held(loop.repository)
-        events = [loop.says(subscription(f"sub_{n}"), at=n) for n in range(stored)]
-        for event in events:
-            await loop.inbox.record(event)
-        ids = [event.event_id for event in events]
-        async with running(loop.dispatcher()):
-            await held.asked.wait()
-            await until(lambda: poisoned.asked == ids)
-            assert {loop.row(event).disposition for event in events} == {Disposition.LEASED}
-            assert not loop.messages
-            held.may_begin.set()
-            await until(lambda: len(loop.messages) == stored)
-        assert processed(loop) == [ids[:2], ids[2:]]
-
-    async def test_nothing_is_claimed_beside_a_batch_that_holds_few_or_a_suspect(self, loop: Loop) -> None:
-        """After few there is nothing to claim; a suspect may kill the process, which costs what it holds an attempt."""
-        loop.policy = DispatchPolicy(batch=4)
-        loop.written_to = held = Held(loop.repository)
-        suspect, fresh = loop.says(ACTIVE), [loop.says(subscription(f"sub_{n}"), at=1) for n in range(2, 9)]
-        await loop.inbox.record(suspect)
-        attempted(loop, suspect, 1)
-        loop.clock.advance(timedelta(seconds=1))
-        for event in fresh:
-            await loop.inbox.record(event)
-        async with running(loop.dispatcher()):
-            await held.asked.wait()
-            await asyncio.sleep(0.01)  # in which the loop would claim
-            assert {loop.row(event).disposition for event in fresh} == {Disposition.DUE}
-            held.may_begin.set()
-            await until(lambda: len(loop.messages) == 8)
-
-    async def test_a_batch_that_was_claimed_beside_another_is_released_at_the_end(self, loop: Loop) -> None:
-        """At once and uncounted, as what was handed over; the one in progress is finished."""
-        loop.policy = DispatchPolicy(batch=2)
-        loop.written_to = held = Held(loop.repository)
-        events = [loop.says(subscription(f"sub_{n}"), at=n) for n in range(4)]
-        for event in events:
-            await loop.inbox.record(event)
-        async with running(dispatcher := loop.dispatcher()):
-            await held.asked.wait()
-            await until(lambda: loop.row(events[3]).disposition is Disposition.LEASED)
-            dispatcher.stop()
-            held.may_begin.set()
-        rows = [loop.row(event) for event in events]
-        assert [row.disposition for row in rows] == [Disposition.APPLIED] * 2 + [Disposition.DUE] * 2
-        assert [row.attempt for row in rows] == [1, 1, 0, 0]
