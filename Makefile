@@ -2,8 +2,8 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 ARGS ?=
-# Tests wait for processes, and those for the disk: two cores have room for four.
-WORKERS ?= 4
+# Tests wait for processes, and those for the disk: two cores have room for three.
+WORKERS ?= 3
 # Tests start hundreds of processes; without bytecode, each of them and each worker would compile every module again.
 export PYTHONDONTWRITEBYTECODE =
 
