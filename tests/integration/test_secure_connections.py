@@ -176,6 +176,8 @@ async def test_a_whole_deployment_runs_over_tls(
     environment = environment_of(
         postgres_over_tls(database_url, postgres_port, authority), redis_over_tls(redis_port, authority)
     )
+    # On a busy machine, the first handshake takes seconds.
+    environment |= {"BILLING_REDIS_TIMEOUT_SECONDS": "30", "BILLING_DB_ACQUIRE_TIMEOUT_SECONDS": "30"}
     base = f"http://127.0.0.1:{environment['BILLING_PORT']}"
     async with running("serve", environment=environment, ready=f"{base}/readyz"), aiohttp.ClientSession() as session:
         status, _ = await post(session, base, subscription_event(1))
