@@ -110,9 +110,9 @@ class Statements:
         self.ran: set[Mutant] = set()
         self.noticeable: set[Mutant] = set()
         """Mutants that ran in the present test and, if they read, returned something else than their originals."""
-        self.settled: set[Mutant] = set()
-        """Mutants that need no more tests."""
-        self._changed: defaultdict[str, list[tuple[Mutant, str]]] = defaultdict(list)
+        self.noticed: set[Mutant] = set()
+        """Mutants with which some test failed: they need no more tests."""
+        self._mutants: defaultdict[str, list[Mutant]] = defaultdict(list)
         self._texts: defaultdict[Mutant, dict[str, str]] = defaultdict(dict)
         self._active: dict[str, str] = {}
         self._fetch = Connection.fetch
@@ -121,7 +121,7 @@ class Statements:
             originals = queries.load(mutant.file)
             for name, text in queries.parse(mutant.text).items():
                 if text != originals[name]:
-                    self._changed[originals[name]].append((mutant, text))
+                    self._mutants[originals[name]].append(mutant)
                     self._texts[mutant][originals[name]] = text
         for method in METHODS:
             setattr(Connection, method, self._around(getattr(Connection, method)))
@@ -139,7 +139,7 @@ class Statements:
         async def run(connection: Any, query: str, *args: Any, **options: Any) -> Any:
             result = await method(connection, self._active.get(query, query), *args, **options)
             # fetchrow and fetchval do not call fetch, which compares.
-            if query in self._changed and not self._active and id(connection) not in self._busy:
+            if query in self._mutants and not self._active and id(connection) not in self._busy:
                 self._busy.add(id(connection))
                 try:
                     await self._look(connection, query, args)
@@ -150,11 +150,13 @@ class Statements:
         return run
 
     async def _look(self, connection: Any, query: str, args: Sequence[Any]) -> None:
-        for mutant, text in self._changed[query]:
+        for mutant in self._mutants[query]:
             self.ran.add(mutant)
-            if mutant in self.settled or mutant in self.noticeable:
+            if mutant in self.noticed or mutant in self.noticeable:
                 continue
-            if not mutant.file.startswith("read_") or await self._differs(connection, query, text, args):
+            if not mutant.file.startswith("read_") or await self._differs(
+                connection, query, self._texts[mutant][query], args
+            ):
                 self.noticeable.add(mutant)
 
     async def _differs(self, connection: Any, query: str, text: str, args: Sequence[Any]) -> bool:
@@ -186,7 +188,7 @@ class Repeating:
         for mutant in sorted(self._statements.noticeable) if passed else ():
             with self._statements.changed_by(mutant):
                 if not _passes(item, nextitem, log=False):
-                    self._statements.settled.add(mutant)
+                    self._statements.noticed.add(mutant)
                     print(f"noticed {mutant} by {item.nodeid}", flush=True)
         return True
 
@@ -222,7 +224,7 @@ def main() -> None:
     statements = Statements(found)
     options = ["-q", "-s", "-p", "no:cacheprovider", "-m", "postgres", "--hypothesis-profile=mutants"]
     pytest.main([*options, *given.tests], plugins=[Repeating(statements)])
-    survivors = [mutant for mutant in found if mutant not in statements.settled]
+    survivors = [mutant for mutant in found if mutant not in statements.noticed]
     for mutant in survivors:
         print("SURVIVED" if mutant in statements.ran else "NEVER RAN", mutant)
     print(f"{len(found)} mutants, {len(survivors)} survived")

@@ -129,17 +129,14 @@ def _is_exception(hit: str) -> bool:
 
 
 @cache
-def _names() -> Sequence[tuple[str, str]]:
+def _names() -> frozenset[tuple[str, str]]:
     """Return every name in every Python file, each once per file."""
-    return [
-        (str(path), name)
+    return frozenset(
+        (str(path), token.string)
         for path in _files(".py")
-        for name in {
-            token.string
-            for token in tokenize.generate_tokens(io.StringIO(_text(path)).readline)
-            if token.type == tokenize.NAME
-        }
-    ]
+        for token in tokenize.generate_tokens(io.StringIO(_text(path)).readline)
+        if token.type == tokenize.NAME
+    )
 
 
 def _parts(name: str) -> Sequence[str]:
