@@ -43,6 +43,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "laptop")
 # schemathesis, a plugin for tests/api, has every failure of hypothesis printed without the values that caused it.
 hypothesis.core.RepresentationPrinter = hypothesis.vendor.pretty.RepresentationPrinter  # type: ignore[misc]
 
+gc.disable()  # until everything is imported and collected: only code and tests are made until then
 pytest.register_assert_rewrite("billing_core.testing")  # so that a broken contract shows what it compared
 
 REDIS_DATABASE = 15 - int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
@@ -95,9 +96,15 @@ def pytest_configure() -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
     """Exempt modules and tests from garbage collections, and collect less often: a quarter of the time went there."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(10_000)
+    gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """Let Python end without a search for garbage."""
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,9 +2,10 @@
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 from jsonschema_rs import Draft4Validator
@@ -15,6 +16,11 @@ from tests.stripe_openapi.specification import Json, load_specification
 _PARAMETER: Final = re.compile(r"\{[^}]+\}")
 _JSON: Final = "application/json"
 _FORM: Final = "application/x-www-form-urlencoded"
+_ANYTHING: Final[Json] = {}
+"""The schema of an answer that is not described."""
+
+_Shape: TypeAlias = tuple[str | int, ...]
+"""The first parts of a path, which are no parameters, and the number of all: only those of one shape are compared."""
 
 
 @attrs.frozen
@@ -34,8 +40,11 @@ class SpecificationChecker:
 
     def __init__(self, specification: Json) -> None:
         self._schemas = Schemas(specification)
-        self._validators: dict[str, Draft4Validator] = {}
-        self._operations = list(_operations(specification["paths"]))
+        self._components: dict[str, Draft4Validator] = {}
+        self._validators: dict[int, Draft4Validator] = {}
+        self._operations: dict[_Shape, list[tuple[re.Pattern[str], Mapping[str, Operation]]]] = defaultdict(list)
+        for path, pattern, methods in _operations(specification["paths"]):
+            self._operations[_shape(path)].append((pattern, methods))
         self._objects, self._deleted = _object_schemas(specification["components"]["schemas"])
 
     def check_endpoint(self, method: str, path: str) -> list[Finding]:
@@ -67,14 +76,11 @@ class SpecificationChecker:
         """Return what is wrong with an answer; that to an unknown operation is checked by its `object` value."""
         operation = self._operation(method, path)
         if operation is not None:
-            schema = operation.answers.get(str(status), operation.answers.get("default", {}))
-        elif status >= 400:
-            schema = json_schema({"$ref": "#/components/schemas/error"})
-        else:
-            return self.check_object(answer) if isinstance(answer, Mapping) and "object" in answer else []
-        return sorted(
-            set(findings(self._validator(schema), answer, f"{method} {path}" if operation is None else operation.name))
-        )
+            schema = operation.answers.get(str(status), operation.answers.get("default", _ANYTHING))
+            return sorted(set(findings(self._validator(schema), answer, operation.name)))
+        if status >= 400:
+            return sorted(set(findings(self._component("error"), answer, f"{method} {path}")))
+        return self.check_object(answer) if isinstance(answer, Mapping) and "object" in answer else []
 
     def check_event(self, event: Mapping[str, Any]) -> list[Finding]:
         """Return what is wrong with a snapshot event and its object."""
@@ -91,20 +97,22 @@ class SpecificationChecker:
         return sorted(set(findings(self._component(schema), value, str(kind))))
 
     def _operation(self, method: str, path: str) -> Operation | None:
-        for pattern, methods in self._operations:
+        for pattern, methods in self._operations.get(_shape(path), ()):
             if pattern.fullmatch(path) and method.lower() in methods:
                 return methods[method.lower()]
         return None
 
     def _component(self, name: str) -> Draft4Validator:
-        return self._validator(json_schema({"$ref": f"#/components/schemas/{name}"}))
+        """Return the validator of a component, which is compiled once."""
+        if name not in self._components:
+            self._components[name] = self._schemas.validator(json_schema({"$ref": f"#/components/schemas/{name}"}))
+        return self._components[name]
 
     def _validator(self, schema: Json) -> Draft4Validator:
-        """Return the validator of a schema, which is compiled once."""
-        key = json.dumps(schema, sort_keys=True) if "$ref" in schema else str(id(schema))
-        if key not in self._validators:
-            self._validators[key] = self._schemas.validator(schema)
-        return self._validators[key]
+        """Return the validator of a schema that an operation keeps, which is compiled once."""
+        if id(schema) not in self._validators:
+            self._validators[id(schema)] = self._schemas.validator(schema)
+        return self._validators[id(schema)]
 
     def _fits(self, value: Any, schema: Json) -> bool:
         return self._validator(schema).is_valid(value)
@@ -116,11 +124,17 @@ def stripe_checker() -> SpecificationChecker:
     return SpecificationChecker(load_specification())
 
 
-def _operations(paths: Mapping[str, Json]) -> Iterator[tuple[re.Pattern[str], Mapping[str, Operation]]]:
-    """Yield operations by the pattern of their path; fixed parts come before parameters that could mean the same."""
+def _shape(path: str) -> _Shape:
+    parts = path.split("/")
+    return (*parts[1:3], len(parts))
+
+
+def _operations(paths: Mapping[str, Json]) -> Iterator[tuple[str, re.Pattern[str], Mapping[str, Operation]]]:
+    """Yield operations by path and its pattern; fixed parts come before parameters that could mean the same."""
     for path in sorted(paths, key=lambda path: _PARAMETER.sub("~", path)):
         pattern = "[^/]+".join(re.escape(part) for part in _PARAMETER.split(path))
         yield (
+            path,
             re.compile(pattern),
             {method: _translated(f"{method.upper()} {path}", described) for method, described in paths[path].items()},
         )

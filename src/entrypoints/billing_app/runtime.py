@@ -1,7 +1,6 @@
-"""The runtime of a long-running process: event loop, garbage collector and termination by signal."""
+"""The runtime of a long-running process: event loop, core files and termination by signal."""
 
 import asyncio
-import gc
 import signal
 import sys
 from collections.abc import Coroutine
@@ -37,16 +36,6 @@ def forbid_core_dumps() -> None:
     except ImportError:
         return
     resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
-
-
-def settle_garbage_collector() -> None:
-    """Exempt all current objects from garbage collection and collect new ones less often; call after start-up.
-
-    With the default thresholds, collections slow down the 99th percentile of responses more than they cost throughput.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(300_000, 20, 100)
 
 
 def termination() -> asyncio.Event:

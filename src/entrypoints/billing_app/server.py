@@ -11,12 +11,13 @@ from aiohttp import web
 
 from billing_app.beside import beside, seen, watching_epoch
 from billing_app.container import Container, Starting, open_container
+from billing_app.garbage import exempt_start
 from billing_app.http.app import create_app, create_probes
 from billing_app.http.auth import TenantAuthenticator
 from billing_app.http.runner import set_up
 from billing_app.lifeline import READY, Lifeline
 from billing_app.listening import cannot_listen
-from billing_app.runtime import settle_garbage_collector, termination, until
+from billing_app.runtime import termination, until
 from billing_app.settings import Settings
 from billing_app.shutdown import ShutdownDeadline
 from billing_core.errors import ConfigurationError
@@ -153,7 +154,7 @@ async def _run(
     deadline: ShutdownDeadline,
     lifeline: Lifeline | None,
 ) -> None:
-    settle_garbage_collector()
+    exempt_start()
     if lifeline is not None:
         lifeline.report(READY)
     try:
