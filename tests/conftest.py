@@ -145,11 +145,12 @@ async def admin(servers: ServerUrls) -> AsyncIterator[asyncpg.Connection[asyncpg
     """Open a connection for creating and dropping databases.
 
     The local server does not wait for the disk: on a busy machine, creating and dropping hundreds of databases would
-    take longer than the tests. A test about crashes of the machine takes `durable_database_url`.
+    take longer than the tests. A test about crashes of the machine takes `durable_database_url`. Nor does it analyze
+    tables by itself, after which a database would be no longer as a new one.
     """
     connection = await asyncpg.connect(servers.database_url)
     if "DATABASE_URL" not in os.environ:
-        for setting in ("fsync", "full_page_writes"):
+        for setting in ("fsync", "full_page_writes", "autovacuum"):
             await connection.execute(f"ALTER SYSTEM SET {setting} = off")
         await connection.execute("SELECT pg_reload_conf()")
     yield connection

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import asyncpg
 import attrs
 import pytest
+from tests.databases import Databases
 
 import billing_postgres
 from billing_core.events import Disposition, Effect, Outcome
@@ -246,6 +247,12 @@ def test_every_statement_is_used(name: str) -> None:
 @pytest.mark.postgres
 class TestStatements:
     """Against the schema."""
+
+    @pytest.fixture
+    async def database_url(self, databases: Databases) -> AsyncIterator[str]:
+        """Return the URL of a database that no other test has used: plans depend on the size of its tables."""
+        async with databases.apart() as new, new.fresh() as url:
+            yield url
 
     @pytest.fixture
     async def connection(self, database_url: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
