@@ -73,8 +73,8 @@ WITH parts AS (
 SELECT row(count(*), bit_xor(hash))::text FROM parts
 """
 """Everything by which a database may differ from another one apart from its rows, by the transactions that wrote it
-last: 16384 is the first number that the server gives to an object that is not its own. The table of migrations is filled
-when the database is made, and the server may analyze it some time later: that makes no difference to a test."""
+last: 16384 is the first number that the server gives to an object that is not its own. The table of migrations is
+filled when the database is made, and a server may analyze it some time later: that makes no difference to a test."""
 _LARGE = 4_000_000
 """Bytes of a database whose rows are not worth deleting; one without rows has half of it."""
 
@@ -125,7 +125,7 @@ class Databases:
         try:
             yield database_url_for(self._server_url, name)
         finally:
-            if await self._empty(name):
+            if await self._leave(name):
                 self._clean.append(name)
             else:
                 await self._drop(name)
@@ -135,26 +135,29 @@ class Databases:
         while self._clean:
             await self._drop(self._clean.pop())
 
-    async def _empty(self, name: str) -> bool:
+    async def empty(self, connection: Connection | asyncpg.Pool[asyncpg.Record]) -> bool:
         """Delete all rows and turn the clock back. Return whether the database can be used as a new one."""
         try:
-            async with connected(database_url_for(self._server_url, name)) as connection:
-                await connection.execute(_END_SESSIONS)
-                if await connection.fetchval(_SIZE) > _LARGE:
-                    return False
-                await self._delete_rows(connection)
-                if await connection.fetchval(_CLOCK) != self._template.clock:
-                    await connection.execute(self._template.clock)
-                return bool(await connection.fetchval(_DESCRIBE) == self._template.described)
+            if await connection.fetchval(_SIZE) > _LARGE:
+                return False
+            if filled := [row[0] for row in await connection.fetch(_FILLED)]:
+                deletions = (f"DELETE FROM {table}" for table in filled)  # by one transaction, and without triggers
+                await connection.execute("; ".join(["SET LOCAL session_replication_role = replica", *deletions]))
+            await connection.execute(_RESTART)
+            if await connection.fetchval(_CLOCK) != self._template.clock:
+                await connection.execute(self._template.clock)
+            return bool(await connection.fetchval(_DESCRIBE) == self._template.described)
         except (asyncpg.PostgresError, asyncpg.InterfaceError):
             return False
 
-    async def _delete_rows(self, connection: Connection) -> None:
-        """Delete all rows without the triggers that keep them consistent, and let numbers start again."""
-        if filled := [row[0] for row in await connection.fetch(_FILLED)]:
-            await connection.execute("SET session_replication_role = replica")
-            await connection.execute("; ".join(f"DELETE FROM {table}" for table in filled))
-        await connection.execute(_RESTART)
+    async def _leave(self, name: str) -> bool:
+        """End the sessions of a database, and empty it."""
+        try:
+            async with connected(database_url_for(self._server_url, name)) as connection:
+                await connection.execute(_END_SESSIONS)
+                return await self.empty(connection)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
 
     async def _drop(self, name: str) -> None:
         await self._admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

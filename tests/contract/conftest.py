@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import pytest
+from tests.databases import Databases
 from tests.postgres import move_clock
 
 from billing_app.container import Adapters, memory_adapters, postgres_adapters
@@ -84,6 +86,48 @@ class InMemory(_PortFixtures):
         return memory_adapters(Settings(), database=database, clock=manual_clock)
 
 
+class Lent(NamedTuple):
+    """A database, and open connections to it."""
+
+    database: Database
+    pool: asyncpg.Pool[asyncpg.Record]
+
+
+class LastingDatabase:
+    """One database with open connections, for one test after another: to open them costs as much as a short test."""
+
+    def __init__(self, databases: Databases) -> None:
+        self._databases = databases
+        self._lent: Lent | None = None
+        self._stack = AsyncExitStack()
+
+    @asynccontextmanager
+    async def lent(self) -> AsyncIterator[Lent]:
+        """Lend it to a test. If that changed more than rows, the next test gets another one."""
+        if (lent := self._lent) is None:
+            lent = self._lent = await self._open()
+        yield lent
+        if not await self._databases.empty(lent.pool):
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """End its connections."""
+        self._lent = None
+        await self._stack.aclose()
+
+    async def _open(self) -> Lent:
+        database = Database(url=await self._stack.enter_async_context(self._databases.fresh()))
+        return Lent(database, await self._stack.enter_async_context(await database.open_pool(size=5)))
+
+
+@pytest.fixture(scope="session")
+async def lasting_database(databases: Databases) -> AsyncIterator[LastingDatabase]:
+    """Return the database of this process."""
+    lasting = LastingDatabase(databases)
+    yield lasting
+    await lasting.aclose()
+
+
 @pytest.mark.postgres
 class OnPostgres(_PortFixtures):
     """On a real server. Its time passes by making rows older; rows that a test has locked have to be waited for.
@@ -110,13 +154,21 @@ class OnPostgres(_PortFixtures):
         return make_older
 
     @pytest.fixture
-    def database(self, database_url: str) -> Database:
-        return Database(url=database_url)
+    async def lent(self, lasting_database: LastingDatabase) -> AsyncIterator[Lent]:
+        async with lasting_database.lent() as lent:
+            yield lent
 
     @pytest.fixture
-    async def pool(self, database: Database) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
-        async with await database.open_pool(size=5) as pool:
-            yield pool
+    def database(self, lent: Lent) -> Database:
+        return lent.database
+
+    @pytest.fixture
+    def database_url(self, database: Database) -> str:
+        return database.url
+
+    @pytest.fixture
+    def pool(self, lent: Lent) -> asyncpg.Pool[asyncpg.Record]:
+        return lent.pool
 
     @pytest.fixture
     async def adapters(self, database: Database, pool: asyncpg.Pool[asyncpg.Record]) -> AsyncIterator[Adapters]:

@@ -185,20 +185,6 @@ def test_a_server_killed_in_the_middle_costs_nothing(data_dir: Path) -> None:
 
 
 @pytest.mark.faults
-def test_ctrl_c_leaves_no_process(data_dir: Path) -> None:
-    """An endless run stops cleanly on an interrupt: status 0, and all of its processes have ended."""
-    with running(data_dir, "--rate", "200") as demo:
-        demo.base_url()
-        demo.wait_until_accepted(50)
-        family = family_of(demo.pid)
-        assert len(family) >= 5  # the demo, the server, the supervisor, Postgres, Valkey
-        demo.signal(signal.SIGINT)
-        status, _ = demo.end()
-        assert status == 0
-        assert processes().keys() & family == set()
-
-
-@pytest.mark.faults
 def test_a_killed_demo_leaves_no_process(data_dir: Path) -> None:
     """All processes of a killed demo end, and the next demo works in the same folder."""
     with running(data_dir, "--rate", "200") as demo:
@@ -212,16 +198,6 @@ def test_a_killed_demo_leaves_no_process(data_dir: Path) -> None:
     with running(data_dir, "--events", "100", "--json") as demo:
         status, output = demo.end()
     assert status == 0, "\n".join([output, *demo.lines])
-
-
-def test_a_second_demo_beside_a_running_one_says_so(data_dir: Path) -> None:
-    """A second demo in the same folder ends with status 2 and names the first one, which continues."""
-    with running(data_dir, "--rate", "50") as first:
-        first.base_url()
-        with running(data_dir) as second:
-            assert second.end()[0] == 2
-            second.wait_for(rf"in use by process {first.pid}, probably another demo\..*--data-dir")
-        first.wait_until_accepted(20)
 
 
 def test_a_taken_port_and_a_used_seed_are_reported(data_dir: Path) -> None:
@@ -241,23 +217,48 @@ def test_a_taken_port_and_a_used_seed_are_reported(data_dir: Path) -> None:
         second.wait_for("already contains a run with seed s")
 
 
-def test_commands_look_into_a_running_demo_which_ends_with_totals(data_dir: Path) -> None:
-    """The printed command lists its events, whatever servers the environment names; Ctrl-C says what to do next."""
-    nowhere = "postgresql://127.0.0.1:1/none"
-    elsewhere = {**os.environ, "DATABASE_URL": nowhere, "DATABASE_DIRECT_URL": nowhere}
-    with running(data_dir, "--rate", "50") as demo:
+@pytest.mark.faults
+def test_an_endless_demo_can_be_used_as_it_says_until_ctrl_c(data_dir: Path) -> None:
+    """Link, commands and stream work as printed, a second demo names the first; Ctrl-C leaves totals and no process."""
+    with running(data_dir, "--rate", "100") as demo:
         demo.wait_until_accepted(20)
-        look = demo.wait_for(r"look into it: \S+ (--data-dir .+ events list)")[1]
-        command = [sys.executable, "-m", "billing_app", *shlex.split(look), "--json"]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=elsewhere)
-        assert len(json.loads(done.stdout)["events"]) >= 20
+        with urlopen(demo.wait_for(r"activity page of \S+: (http\S+)")[1]) as page:
+            assert page.status == 200
+        follow_the_stream(demo)
+        assert len(events_listed(demo)) >= 20
+        with running(data_dir) as second:
+            assert second.end()[0] == 2
+            second.wait_for(rf"in use by process {demo.pid}, probably another demo\..*--data-dir")
+        family = family_of(demo.pid)
+        assert len(family) >= 5  # the demo, the server, the supervisor, Postgres, Valkey
         demo.signal(signal.SIGINT)
         status, output = demo.end()
+        assert processes().keys() & family == set()
     assert status == 0
     totals, following, *commands = output.splitlines()
     assert re.match(r"\d+ events of \d+ tenants in .* accepted, .* not compared$", totals)
     assert (following, len(commands)) == ("Next:", 3)
     assert any(line.endswith("events list") for line in commands)
+
+
+def follow_the_stream(demo: Demo) -> None:
+    """Open the stream as the printed command of curl does, and read a message."""
+    _, _, _, file, url = shlex.split(demo.wait_for(r"stream of \S+: (curl .+)")[1])
+    lines = Path(file.removeprefix("@")).read_text(encoding="utf-8").splitlines()
+    with urlopen(Request(url, headers=dict(line.split(": ", 1) for line in lines))) as stream:
+        while not stream.readline().startswith(b"data: "):
+            pass
+
+
+def events_listed(demo: Demo) -> list[dict[str, Any]]:
+    """Run the printed command, which lists the events of the demo, whatever servers the environment names."""
+    nowhere = "postgresql://127.0.0.1:1/none"
+    elsewhere = {**os.environ, "DATABASE_URL": nowhere, "DATABASE_DIRECT_URL": nowhere}
+    look = demo.wait_for(r"look into it: \S+ (--data-dir .+ events list)")[1]
+    command = [sys.executable, "-m", "billing_app", *shlex.split(look), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=elsewhere)
+    listed: list[dict[str, Any]] = json.loads(done.stdout)["events"]
+    return listed
 
 
 def test_the_port_and_the_folder_of_the_settings_are_used(tmp_path: Path) -> None:
@@ -271,18 +272,3 @@ def test_the_port_and_the_folder_of_the_settings_are_used(tmp_path: Path) -> Non
         assert f"data in {tmp_path / 'local' / 'demo'}" in done.stderr
         assert f"http://127.0.0.1:{port}/" in done.stderr
         assert ", 0 differences\nNext:\n" in done.stdout
-
-
-def test_the_printed_link_and_curl_line_work(data_dir: Path) -> None:
-    """They can be used as printed: the link opens the page, and the command's token opens the stream."""
-    with running(data_dir, "--rate", "100") as demo:
-        link = demo.wait_for(r"activity page of \S+: (http\S+)")[1]
-        with urlopen(link) as page:
-            assert page.status == 200
-        shown = demo.wait_for(r"stream of \S+: (curl .+)")
-        _, _, _, file, url = shlex.split(shown[1])
-        lines = Path(file.removeprefix("@")).read_text(encoding="utf-8").splitlines()
-        headers = dict(line.split(": ", 1) for line in lines)
-        with urlopen(Request(url, headers=headers)) as stream:
-            while not stream.readline().startswith(b"data: "):
-                pass

@@ -244,14 +244,20 @@ def test_every_statement_is_used(name: str) -> None:
     assert queries.load(name).keys() - used == set()
 
 
+@pytest.fixture(scope="module")
+async def databases_of_plans(databases: Databases) -> AsyncIterator[Databases]:
+    """Return databases that no other test has filled: plans depend on the size of tables."""
+    async with databases.apart() as apart:
+        yield apart
+
+
 @pytest.mark.postgres
 class TestStatements:
     """Against the schema."""
 
     @pytest.fixture
-    async def database_url(self, databases: Databases) -> AsyncIterator[str]:
-        """Return the URL of a database that no other test has used: plans depend on the size of its tables."""
-        async with databases.apart() as new, new.fresh() as url:
+    async def database_url(self, databases_of_plans: Databases) -> AsyncIterator[str]:
+        async with databases_of_plans.fresh() as url:
             yield url
 
     @pytest.fixture
