@@ -122,10 +122,12 @@ class RedisEventBus:
         async with self._nodes.answered("append"):
             groups = await self._nodes.grouped(shards)
         live = (self._live_length if announced else 0, trace_context or "")
-        answers = await asyncio.gather(
-            *[self._append_to(node, {shard: shards[shard] for shard in group}, live) for node, group in groups.items()],
-            return_exceptions=True,
-        )
+        appending = [
+            self._append_to(node, {each: shards[each] for each in group}, live) for node, group in groups.items()
+        ]
+        if len(appending) == 1:  # without a task: it would wait for its turn behind others
+            return await appending[0]
+        answers = await asyncio.gather(*appending, return_exceptions=True)
         heads = [answer for answer in answers if not isinstance(answer, BaseException)]
         for answer in answers:
             if isinstance(answer, BaseException) and not (heads and isinstance(answer, EventBusUnavailableError)):

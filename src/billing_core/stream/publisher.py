@@ -19,11 +19,13 @@ from billing_core.waiting import wait_at_most
 
 @attrs.frozen(kw_only=True)
 class PublishPolicy:
-    """Batch size, poll interval and memory limit of publishing."""
+    """Batch size, intervals and memory limit of publishing."""
 
     batch: int = 500
     poll: timedelta = timedelta(seconds=1)
     """Interval between searches of the outbox, which cover messages that have waited at least this long."""
+    gather: timedelta = timedelta(milliseconds=100)
+    """How long messages that were sent gather, so that one transaction removes them from the outbox."""
     queue_limit: int = 10_000
     """Messages kept in memory. Any more are left in the outbox, where the next search finds them."""
 
@@ -118,6 +120,7 @@ class Publisher:
             if not self._sent:
                 self._sent_some.clear()
                 await self._sent_some.wait()
+                await wait_at_most(self._stopping, self._policy.gather)
                 continue
             sent, self._sent = self._sent, []
             with contextlib.suppress(StoreUnavailableError):  # they are found, sent again, and known to the bus
