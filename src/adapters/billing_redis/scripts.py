@@ -36,13 +36,17 @@ async def call(client: Redis, script: Script, calls: Sequence[ScriptCall]) -> Se
 
 
 async def _answers(client: Redis, script: Script, calls: Sequence[ScriptCall]) -> Sequence[Any]:
-    commands = [("EVALSHA", script.sha, len(each.keys), *each.keys, *each.arguments) for each in calls]
-    if len(commands) == 1:  # a pipeline of the driver takes twice the time of a command
+    if len(calls) == 1:  # a pipeline of the driver takes twice the time of a command
         try:
-            return [await client.execute_command(*commands[0])]
+            return [await _send(client, script, calls[0])]
         except ResponseError as exc:
             return [exc]
     pipeline = client.pipeline(transaction=False)
-    for command in commands:
-        pipeline.execute_command(*command)
+    for each in calls:
+        _send(pipeline, script, each)
     return await pipeline.execute(raise_on_error=False)
+
+
+def _send(client: Redis, script: Script, each: ScriptCall) -> Any:
+    """Send a call, or add it to a pipeline."""
+    return client.evalsha(script.sha, len(each.keys), *each.keys, *each.arguments)

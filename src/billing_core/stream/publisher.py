@@ -120,8 +120,8 @@ class Publisher:
             if not self._sent:
                 self._sent_some.clear()
                 await self._sent_some.wait()
-                await wait_at_most(self._stopping, self._policy.gather)
                 continue
+            await wait_at_most(self._stopping, self._policy.gather)
             sent, self._sent = self._sent, []
             with contextlib.suppress(StoreUnavailableError):  # they are found, sent again, and known to the bus
                 await self._outbox.published(sent)

@@ -13,7 +13,7 @@ from tests.unit.core.conftest import ACME, BOB, GLOBEX, Loop, subscription, unti
 from billing_core.errors import EventBusUnavailableError, StoreUnavailableError
 from billing_core.events import BillingEvent
 from billing_core.model import TenantId
-from billing_core.stream.ports import OutboxEntry
+from billing_core.stream.ports import Outbox, OutboxEntry
 from billing_core.stream.publisher import Publisher, PublishingReport, PublishPolicy
 from billing_core.testing.builders import messages
 from billing_memory.stream.bus import MemoryEventBus
@@ -106,11 +106,15 @@ class Desk:
 
     def publisher(self, *, clock: Callable[[], float] = monotonic, **policy: Any) -> Publisher:
         """Return a publisher that polls often."""
+        return self.publisher_of(self.outbox, clock=clock, **{"poll": POLL, **policy})
+
+    def publisher_of(self, outbox: Outbox, *, clock: Callable[[], float] = monotonic, **policy: Any) -> Publisher:
+        """Return a publisher of another outbox."""
         return Publisher(
             history=self.loop.history,
-            outbox=self.outbox,
+            outbox=outbox,
             bus=self.bus,
-            policy=PublishPolicy(**{"poll": POLL, **policy}),
+            policy=PublishPolicy(**policy),
             observe=self.reports.append,
             clock=clock,
         )
@@ -295,9 +299,7 @@ async def test_fresh_messages_are_published_at_once(desk: Desk) -> None:
 async def test_no_message_waits_until_others_have_left_the_outbox(desk: Desk) -> None:
     """All that were sent meanwhile leave it together, before the publisher has stopped."""
     outbox = SlowOutbox(desk.outbox)
-    publisher = Publisher(
-        history=desk.loop.history, outbox=outbox, bus=desk.bus, policy=PublishPolicy(), observe=desk.reports.append
-    )
+    publisher = desk.publisher_of(outbox, gather=timedelta(0))
     running = asyncio.create_task(publisher.run())
     for number in (1, 2, 3):
         publisher.offer(await desk.commit(1))
@@ -307,6 +309,21 @@ async def test_no_message_waits_until_others_have_left_the_outbox(desk: Desk) ->
     outbox.may_remove.set()
     await running
     assert (await desk.waiting(), outbox.removals) == ([], 2)
+
+
+async def test_what_was_sent_leaves_the_outbox_in_one_transaction(desk: Desk) -> None:
+    """One for each message would cost more than to send it. A publisher that stops does not wait for more."""
+    outbox = SlowOutbox(desk.outbox)
+    outbox.may_remove.set()
+    publisher = desk.publisher_of(outbox, gather=timedelta(minutes=5))
+    running = asyncio.create_task(publisher.run())
+    for number in (1, 2, 3):
+        publisher.offer(await desk.commit(1))
+        await until(lambda count=number: len(desk.bus.sent) == count)
+    assert (await desk.waiting(), outbox.removals) == ([1, 2, 3], 0)
+    publisher.stop()
+    await running
+    assert (await desk.waiting(), outbox.removals) == ([], 1)
 
 
 async def test_stopping_sends_the_queued_messages(desk: Desk) -> None:
@@ -334,13 +351,7 @@ async def test_the_search_continues_after_the_store_was_unavailable(desk: Desk) 
     """It searches again one poll interval later."""
     await desk.commit(1)
     outbox = FalteringOutbox(desk.outbox)
-    publisher = Publisher(
-        history=desk.loop.history,
-        outbox=outbox,
-        bus=desk.bus,
-        policy=PublishPolicy(poll=POLL),
-        observe=desk.reports.append,
-    )
+    publisher = desk.publisher_of(outbox, poll=POLL)
     running = asyncio.create_task(publisher.run())
     await until(lambda: not desk.loop.database.outbox)
     publisher.stop()
