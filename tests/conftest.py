@@ -93,8 +93,8 @@ def pytest_configure() -> None:
         FakeStripe.observers.append(TRAFFIC)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish() -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
     """Exempt modules and tests from garbage collections, and collect less often: a quarter of the time went there."""
     gc.freeze()
     gc.set_threshold(10_000)

@@ -76,7 +76,7 @@ SELECT row(count(*), bit_xor(hash))::text FROM parts
 last: 16384 is the first number that the server gives to an object that is not its own. The table of migrations is
 filled when the database is made, and a server may analyze it some time later: that makes no difference to a test."""
 _LARGE = 4_000_000
-"""Bytes of a database whose rows are not worth deleting; one without rows has half of it."""
+"""Bytes of a database whose rows are not worth deleting; one without rows has more than a quarter of it."""
 
 
 class _Template(NamedTuple):

@@ -1,4 +1,4 @@
-"""A partial installation: what is missing is named, with the extra that brings it."""
+"""The program as a process: in a partial installation, what is missing is named; it seldom searches for garbage."""
 
 from __future__ import annotations
 
@@ -28,6 +28,14 @@ class Missing(MetaPathFinder):
 
 sys.meta_path.insert(0, Missing())
 sys.argv = ["billing", *{arguments!r}]
+from billing_app.program import main
+main()
+"""
+
+_AT_ITS_END = """
+import atexit, gc, sys
+atexit.register(lambda: print(gc.get_threshold()[0] >= 300_000, gc.get_freeze_count() > 0, gc.isenabled()))
+sys.argv = ["billing", "--version"]
 from billing_app.program import main
 main()
 """
@@ -84,3 +92,9 @@ def test_the_named_extra_brings_the_package(package: str) -> None:
     """As pyproject.toml declares it; `server` brings what a server needs, from other extras as well."""
     named = [re.split(r"[\[<>=~; ]", each)[0] for each in DECLARED[EXTRAS[package]]]
     assert DISTRIBUTIONS.get(package, package.replace("_", "-")) in named
+
+
+def test_the_program_seldom_searches_for_garbage(tmp_path: Path) -> None:
+    """Not among all that it has imported, as it ends; but it does search."""
+    done = subprocess.run([sys.executable, "-c", _AT_ITS_END], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "True True True"
