@@ -156,6 +156,13 @@ async def filled(client: redis.asyncio.Redis, pattern: str, length: int) -> list
             await asyncio.sleep(0.05)
 
 
+async def published(database_url: str) -> None:
+    """Return once the outbox is empty."""
+    async with asyncio.timeout(PATIENCE), connected(database_url) as connection:
+        while await connection.fetchval("SELECT count(*) FROM billing_outbox"):  # noqa: ASYNC110 - another process empties it
+            await asyncio.sleep(0.05)
+
+
 async def test_an_empty_redis_is_filled_from_history_once(environment: dict[str, str]) -> None:
     """By one of the servers that start, with each tenant's newest messages."""
     environment["ENABLE_BILLING_STREAM_REPLAY"] = "true"
