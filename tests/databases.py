@@ -22,16 +22,16 @@ FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
 """
 _FILLED = """
-SELECT c.oid::regclass::text
-FROM pg_class AS c
-WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname <> 'schema_migrations'
-  AND pg_relation_size(c.oid) > 0
+SELECT oid::regclass::text
+FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'schema_migrations'
+  AND pg_relation_size(oid) > 0
 """
 """Tables with a page. One that was filled before may be empty."""
 _SIZE = """
-SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)
-FROM pg_class AS c
-WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
+SELECT coalesce(sum(pg_total_relation_size(oid)), 0)
+FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
 """
 _RESTART = """
 SELECT setval(format('%I.%I', schemaname, sequencename), start_value, false)

@@ -6,8 +6,6 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
-from billing_app.garbage import collected_seldom
-
 EXTRAS: Final[Mapping[str, str]] = {
     "aiohttp": "server",
     "asyncpg": "postgres",
@@ -31,8 +29,7 @@ def main() -> None:
     try:
         from billing_app.cli import main as run  # noqa: PLC0415 - it needs an extra
 
-        with collected_seldom():
-            run()
+        run()
     except ModuleNotFoundError as exc:
         package = (exc.name or "").partition(".")[0]
         if package not in EXTRAS:

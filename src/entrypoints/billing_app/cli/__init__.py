@@ -9,6 +9,7 @@ import click
 
 from billing_app.cli.lazy import LazyCommand, LazyGroup
 from billing_app.exit_status import errors_end_the_program
+from billing_app.garbage import collected_seldom
 from billing_app.is_program import IS_PROGRAM
 
 COMMANDS: Mapping[str, LazyCommand] = {
@@ -92,5 +93,5 @@ def main() -> None:
     server or worker that refuses to start.
     """
     IS_PROGRAM.set(True)
-    with errors_end_the_program():
+    with collected_seldom(), errors_end_the_program():
         cli(prog_name="billing")
