@@ -6,7 +6,6 @@ A `ProviderEvent` is the provider's message, byte for byte. A `Translation` is i
 
 from datetime import datetime
 from enum import Enum
-from typing import Any
 
 import attrs
 
@@ -41,8 +40,6 @@ class ProviderEvent:
     """The raw bytes whose signature was verified; b"" once they were dropped from memory: the store has them."""
     secret_slot: int = 0
     """Index of the webhook secret that matched: shows when an old secret can be retired."""
-    content: Any = attrs.field(default=None, eq=False, repr=False)
-    """The body as parsed at intake, in the process that received it; None elsewhere."""
     trace_context: str | None = attrs.field(default=None, eq=False)
     """The `traceparent` of the span that stored it; None if that was not traced."""
 

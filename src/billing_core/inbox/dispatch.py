@@ -44,7 +44,7 @@ class Dispatcher:
     def offer(self, claim: Claim) -> None:
         """See `billing_core.inbox.intake.Handoff`.
 
-        Translate at once, while the parsed body is in memory: a translation takes a tenth of the memory of its body.
+        Translate at once: a translation takes a tenth of the memory of its body once that is parsed.
         """
         self._handed.append(self._batches.read_ahead(claim))
         self._handed_over.set()

@@ -22,6 +22,7 @@ from billing_core.model import (
     Uncertainty,
     any_open,
     clock_times,
+    standing_of,
 )
 from billing_core.state.ports import LockedTenants
 from billing_core.state.shelf import Objects, T
@@ -102,13 +103,18 @@ class Verdicts:
         return clock_times(_found(self._records, named)) if named else _NO_CLOCKS
 
     def concerned_by(self, records: Iterable[TenantRecord]) -> Iterator[TenantId]:
-        """Yield the tenants on whose access these records decide: that of a dispute, and all on a test clock."""
+        """Yield the tenants on whose access these records decide: that of a dispute, and those that a test clock moves.
+
+        An ended subscription gives the same access at any time, unless it is in grace.
+        """
         for each in records:
             if isinstance(each.snapshot, DisputeSnapshot) and each.tenant_id is not None:
                 yield each.tenant_id
             elif isinstance(each.snapshot, ClockSnapshot):
-                held = self._subscriptions.all()
-                yield from (on.tenant_id for on in held if on.snapshot.test_clock == each.object_id)
+                for on in self._subscriptions.all():
+                    moves = standing_of(on.snapshot) is None or self._policy.counts_grace(on.snapshot)
+                    if moves and on.snapshot.test_clock == each.object_id:
+                        yield on.tenant_id
 
     def without_missed_payment(self, changed: Iterable[TenantSubscription]) -> Iterable[Uncertainty]:
         """Yield those of these subscriptions that are in grace although no invoice of them says since when.

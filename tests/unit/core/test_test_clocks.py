@@ -8,6 +8,7 @@ import attrs
 import pytest
 from tests.unit.core.conftest import ACME, ALICE, AT, BOB, GLOBEX, Loop, invoice, subscription
 
+from billing_app.settings import AccessSettings
 from billing_core.events import Disposition, Effect, ProviderEvent, Translation
 from billing_core.model import (
     AccessFacts,
@@ -24,6 +25,7 @@ from billing_core.model import (
     TenantId,
     TenantSubscription,
 )
+from billing_core.model.access import Grace
 from billing_core.payloads import BillingEventPayload
 from billing_core.state.refetch import RefetchResult
 from billing_core.testing.builders import grant
@@ -174,6 +176,18 @@ async def test_a_clock_that_changes_no_verdict_makes_nothing_due(loop: Loop) -> 
     await loop.arrive(moved(loop, TRIAL_END, at=2))
     assert await review(loop) == 0
     assert len(await loop.payloads()) == 1
+
+
+@pytest.mark.parametrize(("access", "decides"), [(AccessState.READ_ONLY, False), (Grace(lasts=DAY), True)])
+async def test_a_clock_decides_on_an_ended_subscription_only_in_grace(
+    loop: Loop, access: AccessState | Grace, decides: bool
+) -> None:
+    """Otherwise its access is the same at any time, and a changed policy waits for the review of access."""
+    await loop.arrive(moved(loop, AT), loop.says(attrs.evolve(TRIALING, status="canceled", ended_at=AT)))
+    told = loop.database.tables.access[ACME]
+    loop.access = AccessSettings(states={"canceled": access})
+    await loop.arrive(moved(loop, OVERDUE, at=2))
+    assert (loop.database.tables.access[ACME] != told) == decides
 
 
 async def test_the_latest_time_of_a_clock_counts_in_any_order(loop: Loop) -> None:

@@ -6,8 +6,9 @@ import math
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
 
-from billing_stripe.parsing import MAX_NESTING, parse_json
+from billing_stripe.parsing import MAX_NESTING, member_parser, parse_json
 
 pytestmark = pytest.mark.stripe
 
@@ -57,6 +58,57 @@ VALUES = st.recursive(
 def test_the_fast_parser_changes_no_result(body: bytes) -> None:
     """orjson refuses more than JSON does, and less than we do; neither is visible."""
     assert verdict(body) == verdict(body, fast=None)
+
+
+MEMBERS = ("id", "type", "livemode", "created")
+EVENT = (
+    b'{"id": "evt_1", "created": 1, "data": {"name": "\\u00e9", "lines": [0, -2.5e3, true, null, {}]},'
+    b' "livemode": false, "type": "a.b"}'
+)
+PIECES = (
+    *map(bytes, zip(b'"\\[]{},:.-+e0 \n\x00\x1f\x7f')),
+    b"\\ud800",
+    b"\xed\xa0\x80",
+    b"NaN",
+    b"null",
+    b'"id": 7,',
+    b"1e999",
+)
+
+
+@st.composite
+def damaged(draw: DrawFn) -> bytes:
+    """Return an event of which a few places are replaced."""
+    body = EVENT
+    for _ in range(draw(st.integers(1, 3))):
+        start = draw(st.integers(0, len(body)))
+        end = start + draw(st.integers(0, 5))
+        body = body[:start] + draw(st.sampled_from(PIECES) | st.binary(max_size=2)) + body[end:]
+    return body
+
+
+@settings(deadline=None)
+@given(body=damaged() | VALUES.map(lambda value: json.dumps({"id": value, "other": value}).encode()) | st.binary())
+@example(EVENT)
+@example(EVENT.replace(b"{}", b"9" * 5000))
+@example(EVENT.replace(b"{}", b'"\xff"'))
+@example(EVENT.replace(b"{}", b'"\xed\xa0\x80"'))
+@example(EVENT.replace(b"{}", b"[" * 97 + b"]" * 97))
+@example(EVENT.replace(b"{}", b"[" * 98 + b"]" * 98))
+@example(EVENT.replace(b"{}", b"[" * 100_000 + b"]" * 100_000))
+@example(EVENT + b"{}")
+def test_a_few_members_are_those_of_the_whole_text(body: bytes) -> None:
+    """What is left out is checked all the same."""
+    try:
+        found = _comparable(member_parser(*MEMBERS)(body))
+    except ValueError:
+        found = REFUSED
+    whole = verdict(body, fast=None)
+    assert repr(_members(found)) == repr(_members(whole))
+
+
+def _members(value: object) -> object:
+    return {name: value.get(name) for name in MEMBERS} if isinstance(value, dict) else value
 
 
 @pytest.mark.parametrize("depth", [1, MAX_NESTING])

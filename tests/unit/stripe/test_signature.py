@@ -320,7 +320,6 @@ def test_an_envelope_without_its_essentials_is_malformed(changed: dict[str, obje
         BODY.replace(b"{}", b'"\xed\xa0\x80"'),
         BODY.replace(b"{}", b"NaN"),
         BODY.replace(b"{}", b"-Infinity"),
-        BODY.replace(b"{}", b"9" * 5000),
         BODY.replace(b"{}", b"[" * 900 + b"]" * 900),
         BODY.replace(b"{}", b'{"a":' * 900 + b"1" + b"}" * 900),
         BODY.replace(b"{}", b"[" * 100_000 + b"]" * 100_000),

@@ -12,8 +12,8 @@ import attrs
 
 from billing_core.events import ProviderEvent, Translation
 from billing_core.model import OPERATION_PREFIX
+from billing_stripe.envelope import THIN_EVENT
 from billing_stripe.parsing import parse_json
-from billing_stripe.signature import THIN_EVENT
 from billing_stripe.translate import reasons
 from billing_stripe.translate.meters import METER_REPORTS
 from billing_stripe.translate.previous import overlay
@@ -86,8 +86,6 @@ def request_key(event: Mapping[str, object]) -> str | None:
 
 
 def _body(event: ProviderEvent) -> Mapping[str, object] | None:
-    if isinstance(event.content, dict):
-        return event.content
     try:
         body = parse_json(event.body)
     except ValueError:

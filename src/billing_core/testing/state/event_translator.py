@@ -65,6 +65,6 @@ class EventTranslatorContract(Suite):
     @given(body=st.binary() | _JSON.map(lambda value: json.dumps(value).encode()))
     def test_no_body_makes_it_raise(self, translator: EventTranslator, update: ProviderEvent, body: bytes) -> None:
         """A stored body may be anything; one that cannot be read is ignored with a reason."""
-        broken = attrs.evolve(update, body=body, content=None)
+        broken = attrs.evolve(update, body=body)
         assert translator.translate(broken).ignored is not None
         assert translator.translate_previous(broken) is None
