@@ -59,7 +59,7 @@ class Measured:
 
 
 class Traffic:
-    """Signed subscription updates of about 3 kB, in an old and a new API shape, none twice."""
+    """Signed subscription updates of about 5 kB, in an old and a new API shape, none twice."""
 
     def __init__(self, tenants: Sequence[int] = range(TENANTS)) -> None:
         self._numbers = itertools.count(1)
@@ -327,7 +327,7 @@ def show(summary: dict[str, object]) -> None:
     from rich.table import Table
 
     console = Console()
-    table = Table(title="Webhooks per second (median), ~3 kB events")
+    table = Table(title="Webhooks per second (median), ~5 kB events")
     for column in ("what", "connections", "accepted/s", "p50 ms", "p99 ms", "CPU µs/event", "applied/s", "not 202"):
         table.add_column(column, justify="left" if column == "what" else "right")
     for name, by_connections in summary["rows"].items():

@@ -170,7 +170,7 @@ def show(summary: dict[str, dict[str, float]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="Events replayed per second (median), ~3 kB events")
+    table = Table(title="Events replayed per second (median), ~5 kB events")
     for column in ("what", "events/s", "of the limit"):
         table.add_column(column, justify="left" if column == "what" else "right")
     for name, row in summary.items():

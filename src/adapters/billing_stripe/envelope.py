@@ -1,4 +1,4 @@
-"""What Stripe's events have in common: the members that say what happened, when, and in whose account.
+"""The envelope of Stripe's events: the members that say what happened, when, and in whose account.
 
 A webhook is answered once these are stored, so the object it shows is checked to be JSON and not built yet.
 """

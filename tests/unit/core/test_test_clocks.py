@@ -184,10 +184,10 @@ async def test_a_clock_decides_on_an_ended_subscription_only_in_grace(
 ) -> None:
     """Otherwise its access is the same at any time, and a changed policy waits for the review of access."""
     await loop.arrive(moved(loop, AT), loop.says(attrs.evolve(TRIALING, status="canceled", ended_at=AT)))
-    told = loop.database.tables.access[ACME]
+    announced = loop.database.tables.access[ACME]
     loop.access = AccessSettings(states={"canceled": access})
     await loop.arrive(moved(loop, OVERDUE, at=2))
-    assert (loop.database.tables.access[ACME] != told) == decides
+    assert (loop.database.tables.access[ACME] != announced) == decides
 
 
 async def test_the_latest_time_of_a_clock_counts_in_any_order(loop: Loop) -> None:

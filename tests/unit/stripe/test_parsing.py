@@ -78,7 +78,7 @@ PIECES = (
 
 @st.composite
 def damaged(draw: DrawFn) -> bytes:
-    """Return an event of which a few places are replaced."""
+    """Return an event with replacements in a few places."""
     body = EVENT
     for _ in range(draw(st.integers(1, 3))):
         start = draw(st.integers(0, len(body)))
@@ -98,7 +98,7 @@ def damaged(draw: DrawFn) -> bytes:
 @example(EVENT.replace(b"{}", b"[" * 100_000 + b"]" * 100_000))
 @example(EVENT + b"{}")
 def test_a_few_members_are_those_of_the_whole_text(body: bytes) -> None:
-    """What is left out is checked all the same."""
+    """The others are checked all the same."""
     try:
         found = _comparable(member_parser(*MEMBERS)(body))
     except ValueError:
