@@ -16,13 +16,13 @@ from billing_core.model import (
     InvoiceId,
     SubscriptionId,
     SubscriptionInvoice,
+    SubscriptionSnapshot,
     TenantId,
     TenantRecord,
     TenantSubscription,
     Uncertainty,
     any_open,
     clock_times,
-    standing_of,
 )
 from billing_core.state.ports import LockedTenants
 from billing_core.state.shelf import Objects, T
@@ -103,18 +103,17 @@ class Verdicts:
         return clock_times(_found(self._records, named)) if named else _NO_CLOCKS
 
     def concerned_by(self, records: Iterable[TenantRecord]) -> Iterator[TenantId]:
-        """Yield the tenants on whose access these records decide: that of a dispute, and those that a test clock moves.
-
-        An ended subscription gives the same access at any time, unless it is in grace.
-        """
+        """Yield the tenants on whose access these records decide: that of a dispute, all who live by a test clock."""
         for each in records:
             if isinstance(each.snapshot, DisputeSnapshot) and each.tenant_id is not None:
                 yield each.tenant_id
             elif isinstance(each.snapshot, ClockSnapshot):
-                for on in self._subscriptions.all():
-                    moves = standing_of(on.snapshot) is None or self._policy.counts_grace(on.snapshot)
-                    if moves and on.snapshot.test_clock == each.object_id:
-                        yield on.tenant_id
+                held = self._subscriptions.all()
+                yield from (on.tenant_id for on in held if self._lives_by(on.snapshot, each.object_id))
+
+    def _lives_by(self, seen: SubscriptionSnapshot, clock_id: str) -> bool:
+        """Tell whether a test clock decides on what a subscription gives: on an ended one only in grace."""
+        return seen.test_clock == clock_id and (not seen.ended or self._policy.counts_grace(seen))
 
     def without_missed_payment(self, changed: Iterable[TenantSubscription]) -> Iterable[Uncertainty]:
         """Yield those of these subscriptions that are in grace although no invoice of them says since when.
