@@ -8,6 +8,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from tests.commands import started
 from tests.integration.processes import ended, nothing_waits, post, running, state_at, subscription_event
 from tests.patience import PATIENCE
 from tests.postgres import connected
@@ -110,6 +111,37 @@ async def test_a_metrics_port_that_is_taken_ends_all(environment: dict[str, str]
         end = await ended("worker", "--processes", "2", "--metrics-port", str(metrics), environment=environment)
     assert (end.status, f"cannot listen on 127.0.0.1:{metrics + 1}" in end.errors) == (78, True)
     assert "Traceback" not in end.errors
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, 1)])
+async def test_a_signal_ends_the_check_of_a_group(
+    environment: dict[str, str], number: signal.Signals, status: int
+) -> None:
+    """It may wait for a database that does not answer, in a process of its own."""
+    connected_to = asyncio.Event()
+    connections: list[asyncio.Task[None] | None] = []
+
+    async def answer_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(asyncio.current_task())
+        connected_to.set()
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(answer_nothing, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    silenced = {**environment, "DATABASE_URL": f"postgresql://billing:secret@127.0.0.1:{port}/billing"}
+    async with silent:
+        supervisor = await started("serve", "--processes", "2", environment=silenced)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await connected_to.wait()
+                supervisor.send_signal(number)
+                assert await supervisor.wait() == status
+            async with asyncio.timeout(5):  # the check would have waited for longer
+                await asyncio.gather(*filter(None, connections))
+        finally:
+            supervisor.kill()
+            await supervisor.wait()
 
 
 @pytest.mark.faults

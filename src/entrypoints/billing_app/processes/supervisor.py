@@ -64,11 +64,9 @@ async def _supervise(
 ) -> int:
     if sys.platform == "win32":
         raise ConfigurationError("--processes needs Linux or macOS: start each process by itself")
-    task = partial(tasks.check_for_supervisor, faults=faults)
-    check = await _start(Assignment(name=f"{kind}-check", settings=settings, run=task, account_id=None))
-    reported, _ = await check.communicate()
-    if check.returncode:
-        return _exit_status(check.returncode)
+    status, account_id = await _check(kind, settings, faults)
+    if status:
+        return status
     check_metrics_ports(settings.server, settings.processes)
     if settings.database.url is None:
         log.info("start.step", doing=f"starts or joins the local servers in {settings.embedded.data_dir}")
@@ -80,7 +78,7 @@ async def _supervise(
                         name=f"{kind}-{index + 1}",
                         settings=attrs.evolve(settings, server=own_metrics_port(server, index)),
                         run=run,
-                        account_id=reported.decode().strip() or None,
+                        account_id=account_id,
                     )
                     for index in range(settings.processes)
                 ],
@@ -90,6 +88,29 @@ async def _supervise(
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, group.stop)
             return await group.run()
+
+
+async def _check(kind: str, settings: Settings, faults: Sequence[SettingsFault]) -> tuple[int, str | None]:
+    """Check the configuration in a process of its own; return its exit status, and the account of the API key if known.
+
+    The process ends with this one: its checks may wait for servers that do not answer.
+    """
+    task = partial(tasks.check_for_supervisor, faults=faults)
+    check = await _start(Assignment(name=f"{kind}-check", settings=settings, run=task, account_id=None))
+    terminated = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, terminated.set)
+    reporting, stopping = asyncio.create_task(check.communicate()), asyncio.create_task(terminated.wait())
+    try:
+        await asyncio.wait([reporting, stopping], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+        stopping.cancel()
+        if check.returncode is None:
+            check.kill()
+    reported, _ = await reporting
+    status = _exit_status(-signal.SIGTERM) if terminated.is_set() else _exit_status(check.returncode or 0)
+    return status, reported.decode().strip() or None
 
 
 async def _start(assignment: Assignment) -> asyncio.subprocess.Process:
