@@ -73,25 +73,15 @@ def member_parser(*names: str) -> Callable[[bytes], object]:
     decode, as_dict = msgspec.json.Decoder(members).decode, msgspec.structs.asdict
 
     def parse(body: bytes) -> object:
-        # What is left out is not checked for its encoding, nor for how deep it nests.
-        if _is_utf8(body) and _brackets(body) <= MAX_NESTING:
+        # What is left out is not checked for how deep it nests, nor for its encoding if bytes are decoded.
+        if _brackets(body) <= MAX_NESTING:
             try:
-                return as_dict(decode(body))
-            except msgspec.DecodeError:
+                return as_dict(decode(body.decode()))
+            except (UnicodeDecodeError, msgspec.DecodeError):
                 pass
         return parse_json(body)
 
     return parse
-
-
-def _is_utf8(body: bytes) -> bool:
-    if body.isascii():
-        return True
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _parse(body: bytes, fast: Callable[[bytes], object] | None) -> object:

@@ -98,19 +98,26 @@ async def _check(kind: str, settings: Settings, faults: Sequence[SettingsFault])
     task = partial(tasks.check_for_supervisor, faults=faults)
     check = await _start(Assignment(name=f"{kind}-check", settings=settings, run=task, account_id=None))
     terminated = asyncio.Event()
+
+    def terminate() -> None:
+        terminated.set()
+        _kill(check)
+
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, terminated.set)
-    reporting, stopping = asyncio.create_task(check.communicate()), asyncio.create_task(terminated.wait())
+    loop.add_signal_handler(signal.SIGTERM, terminate)
     try:
-        await asyncio.wait([reporting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        reported, _ = await check.communicate()
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
-        stopping.cancel()
-        if check.returncode is None:
-            check.kill()
-    reported, _ = await reporting
-    status = _exit_status(-signal.SIGTERM) if terminated.is_set() else _exit_status(check.returncode or 0)
-    return status, reported.decode().strip() or None
+        _kill(check)
+    status = -signal.SIGTERM if terminated.is_set() else check.returncode or 0
+    return _exit_status(status), reported.decode().strip() or None
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    """Kill a process if it runs."""
+    if process.returncode is None:
+        process.kill()
 
 
 async def _start(assignment: Assignment) -> asyncio.subprocess.Process:
@@ -194,8 +201,8 @@ class _Member:
 
     def kill(self) -> None:
         """Kill the process if it runs."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
+        if self._process is not None:
+            _kill(self._process)
 
     async def keep(self) -> int:
         """Run the process, again each time that it ends, until the stop. Return its last exit status."""
