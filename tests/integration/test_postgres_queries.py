@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 import attrs
@@ -113,23 +113,39 @@ SQL = re.compile(
 KEPT = {
     "create_customers",
     "create_tenants",
+    "find_customers",
     "find_deciding_subscriptions",
+    "find_decisions",
+    "find_disputes",
+    "find_erased",
+    "find_held_grants",
     "find_invoices",
     "find_occasions",
+    "find_owners",
     "find_records",
+    "find_stored_events",
+    "find_tenants_on",
+    "find_tenants_under",
+    "find_usage",
+    "find_views",
     "lock_customers",
     "lock_tenants",
+    "note_rules",
     "save_access",
     "save_batch",
     "save_customers",
+    "save_echoes",
     "save_invoices",
     "save_occasions",
     "save_records",
     "save_usage",
+    "save_views",
     "wait_for_objects",
 }
 """Statements that apply the events of subscriptions and invoices."""
 STATE = {**queries.load("read_state"), **queries.load("write_state")}
+SEARCHED = {"CTE Scan", "Function Scan", "Materialize", "ProjectSet"}
+"""Nodes that return all values of a batch, whatever they are asked for."""
 SMALL = {"billing_rules", "stripe_event_dispatch_parked_since"}
 """A table, and an index of parked events, that stay small enough to be read whole."""
 FEW_FIRST = {"billing_tenants_rules_generation"}
@@ -145,11 +161,8 @@ class Scan(NamedTuple):
     """Whether it begins at a value of the index's first column. With a condition on a later one only, all is read."""
 
 
-async def _scans(session: Connection, name: str, text: str) -> list[Scan]:
-    """Return the scans of the plan of a statement that is kept in this session."""
-    first = dict(
-        await session.fetch("SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid, 1, false) FROM pg_index")
-    )
+async def _plans(session: Connection, name: str, text: str) -> list[dict[str, Any]]:
+    """Return all nodes of the plan of a statement that is kept in this session."""
     await session.execute(f"PREPARE {name} AS {text}")
     count = max(map(int, re.findall(r"\$(\d+)", text)), default=0)
     arguments = f"({', '.join(['NULL'] * count)})" if count else ""
@@ -157,6 +170,32 @@ async def _scans(session: Connection, name: str, text: str) -> list[Scan]:
     plans = [json.loads(row[0])[0]["Plan"]]
     for plan in plans:
         plans += plan.get("Plans", ())
+    return plans
+
+
+def _searches(name: str, plans: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return where a plan searches all values of a batch again for each row; hashed, they are searched once."""
+    found = []
+    for plan in plans:
+        joined = [part["Node Type"] for part in plan.get("Plans", ()) if "Subplan Name" not in part]
+        if plan["Node Type"] == "Nested Loop" and joined[0] != "Result":
+            found += [(name, inner) for inner in joined[1:] if inner in SEARCHED]
+        conditions = " ".join(plan.get(kind, "") for kind in ("Filter", "Join Filter", "One-Time Filter"))
+        found += [(name, text) for text in re.findall(r"(?:ANY|ALL) \(\$\d+\)", conditions)]
+        unhashed = {f"SubPlan {number}" for number in re.findall(r"(?<!hashed )SubPlan (\d+)", conditions)}
+        found += [
+            (name, part["Node Type"])
+            for part in plan.get("Plans", ())
+            if part.get("Subplan Name") in unhashed and part["Node Type"] in SEARCHED
+        ]
+    return found
+
+
+async def _scans(session: Connection, name: str, plans: list[dict[str, Any]]) -> list[Scan]:
+    """Return the scans of a plan."""
+    first = dict(
+        await session.fetch("SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid, 1, false) FROM pg_index")
+    )
     scans = []
     for plan in plans:
         table, index = plan.get("Relation Name"), plan.get("Index Name")
@@ -357,7 +396,7 @@ class TestStatements:
     async def test_statements_that_keep_their_plans_look_rows_up_by_index(
         self, database_url: str, connection: "asyncpg.Connection[asyncpg.Record]", tenants: int
     ) -> None:
-        """A plan that was made for empty tables is kept while they grow."""
+        """A plan that was made for empty tables is kept while they grow, and serves batches of any size."""
         database = Database(url=database_url)
         async with await database.open_pool(size=1) as pool, PostgresEventInbox(database, pool) as store:
             repository = PostgresRepository(database, pool)
@@ -367,8 +406,10 @@ class TestStatements:
             async with database.begun(pool, isolation="read_committed", readonly=False) as session:
                 await PostgresTransaction(session).hold([await claimed(store, provider_event("evt_1"))])
                 assert await session.fetchval("SHOW plan_cache_mode") == "force_generic_plan"
-                scans = [await _scans(session, name, STATE[name]) for name in sorted(KEPT)]
+                plans = {name: await _plans(session, name, STATE[name]) for name in sorted(KEPT)}
+                scans = [await _scans(session, name, nodes) for name, nodes in plans.items()]
         assert [scan for scan in itertools.chain(*scans) if not scan.by_key] == []
+        assert list(itertools.chain(*itertools.starmap(_searches, plans.items()))) == []
 
     @pytest.mark.parametrize("minutes", [0, 5, 1500])
     async def test_delays_of_some_minutes_are_found_by_index(

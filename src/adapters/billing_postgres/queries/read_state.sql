@@ -9,8 +9,8 @@ SELECT billing_now() AS now, coalesce((SELECT max(generation) FROM billing_rules
 SELECT sequence, provisional FROM billing_tenants WHERE tenant_id = $1;
 
 -- name: find_views
--- Args: $1 tenant ids. By object id.
-SELECT :views.names FROM provisional_views WHERE tenant_id = ANY ($1::text[]) ORDER BY object_id;
+-- Args: $1 tenant ids. Those of each tenant by object id.
+SELECT :views.names FROM provisional_views WHERE tenant_id = ANY ($1::text[]) ORDER BY tenant_id, object_id;
 
 -- name: find_customers
 -- Args: $1 customer ids. Returns: customers with the number of departures from their tenants until now.
@@ -45,7 +45,7 @@ WITH RECURSIVE chosen (tenant_id, standing, status, ended, subscription_id) AS (
     FROM unnest($1::text[]) AS t (tenant_id) CROSS JOIN LATERAL (
         SELECT standing, status, ended, subscription_id
         FROM billing_standings
-        WHERE tenant_id = t.tenant_id AND standing IS NOT NULL AND subscription_id <> ALL ($2::text[])
+        WHERE tenant_id = t.tenant_id AND standing IS NOT NULL AND subscription_id NOT IN (SELECT unnest($2::text[]))
         ORDER BY standing, latest DESC NULLS LAST, subscription_id
         LIMIT 1
     ) AS s
@@ -54,7 +54,7 @@ WITH RECURSIVE chosen (tenant_id, standing, status, ended, subscription_id) AS (
     FROM chosen AS c CROSS JOIN LATERAL (
         SELECT standing, status, ended, subscription_id
         FROM billing_standings
-        WHERE tenant_id = c.tenant_id AND standing > c.standing AND subscription_id <> ALL ($2::text[])
+        WHERE tenant_id = c.tenant_id AND standing > c.standing AND subscription_id NOT IN (SELECT unnest($2::text[]))
         ORDER BY standing, latest DESC NULLS LAST, subscription_id
         LIMIT 1
     ) AS s
@@ -74,7 +74,7 @@ WITH RECURSIVE chosen (tenant_id, standing, status, ended, subscription_id) AS (
     FROM chosen AS c CROSS JOIN LATERAL (
         SELECT subscription_id FROM billing_standings WHERE tenant_id = c.tenant_id AND standing = c.standing OFFSET 0
     ) AS s
-    WHERE c.status = ANY ($4::text[]) OR (NOT c.ended AND c.tenant_id = ANY ($5::text[]))
+    WHERE c.status IN (SELECT unnest($4::text[])) OR (NOT c.ended AND c.tenant_id IN (SELECT unnest($5::text[])))
 )
 :with_items
 WHERE subscription_id = ANY (ARRAY (SELECT subscription_id FROM wanted))
@@ -86,7 +86,7 @@ ORDER BY subscription_id;
 UNION ALL
 SELECT :invoices.names
 FROM subscription_invoices
-WHERE subscription_id = ANY ($2::text[]) AND invoice_id <> ALL ($1::text[]);
+WHERE subscription_id = ANY ($2::text[]) AND invoice_id NOT IN (SELECT unnest($1::text[]));
 
 -- name: find_usage
 -- Args: $1 invoice ids.
@@ -101,13 +101,27 @@ SELECT :records.names FROM billing_records WHERE object_id = ANY ($1::text[]) OR
 SELECT :records.names
 FROM billing_records
 WHERE tenant_id = ANY ($1::text[]) AND kind = 'dispute'
-ORDER BY object_id;
+ORDER BY tenant_id, object_id;
 
 -- name: find_owners
 -- Args: $1 ids by which events name objects. Returns: their tenants with the number of departures until now.
-SELECT o.object_id, o.tenant_id, t.departures
-FROM billing_objects AS o JOIN billing_tenants AS t ON t.tenant_id = o.tenant_id
-WHERE o.object_id = ANY ($1::text[]);
+SELECT o.object_id, o.tenant_id, (SELECT departures FROM billing_tenants WHERE tenant_id = o.tenant_id) AS departures
+FROM (
+    (SELECT subscription_id, tenant_id
+     FROM tenant_subscriptions
+     WHERE subscription_id = ANY ($1::text[])
+     ORDER BY subscription_id)
+    UNION ALL
+    (SELECT invoice_id, tenant_id FROM subscription_invoices WHERE invoice_id = ANY ($1::text[]) ORDER BY invoice_id)
+    UNION ALL
+    (SELECT object_id, tenant_id
+     FROM billing_records
+     WHERE object_id = ANY ($1::text[]) AND kind NOT IN ('payment', 'price', 'product', 'test_clock')
+     ORDER BY object_id)
+    UNION ALL
+    SELECT payment_id, tenant_id FROM billing_records WHERE payment_id = ANY ($1::text[]) AND kind = 'payment'
+) AS o (object_id, tenant_id)
+WHERE o.tenant_id IS NOT NULL;
 
 -- name: find_tenants_under
 -- Args: $1 customer ids. Returns: each of them that has subscriptions, with the tenants of these.
@@ -118,14 +132,15 @@ GROUP BY customer_id;
 
 -- name: find_tenants_on
 -- Args: $1 test clocks.
-SELECT DISTINCT tenant_id FROM tenant_subscriptions WHERE test_clock = ANY ($1::text[]);
+SELECT DISTINCT tenant_id
+FROM (SELECT tenant_id FROM tenant_subscriptions WHERE test_clock = ANY ($1::text[]) ORDER BY test_clock) AS on_clock;
 
 -- name: find_decisions
--- Args: $1 ids of customers and subscriptions. In the order in which they were made.
+-- Args: $1 ids of customers and subscriptions. Those about each in the order in which they were made.
 SELECT :decisions.names
 FROM billing_link_decisions
 WHERE object_id = ANY ($1::text[])
-ORDER BY decision_id;
+ORDER BY object_id, decision_id;
 
 -- name: list_customers_of
 -- Args: $1 tenant id. By id.
@@ -163,9 +178,13 @@ ORDER BY sequence;
 -- name: find_stored_events
 -- Args: one array per column of an event's key. Events whose body was pruned are left out.
 SELECT :events.names, body
-FROM unnest(:keys.arrays) AS k (:keys.names)
-JOIN stripe_events AS e USING (:keys.names)
-JOIN stripe_event_bodies AS b ON b.event = e.id;
+FROM unnest(:keys.arrays) AS k (wanted_id, wanted_mode, wanted_account) CROSS JOIN LATERAL (
+    SELECT :events.names, (SELECT body FROM stripe_event_bodies WHERE event = id) AS body
+    FROM stripe_events
+    WHERE event_id = wanted_id AND livemode = wanted_mode AND account = wanted_account
+    OFFSET 0
+) AS stored
+WHERE body IS NOT NULL;
 
 -- name: find_echoes
 -- Args: $1 operation key. Applied events that it caused; those whose body was pruned are left out.
@@ -178,8 +197,16 @@ WHERE o.operation_key = $1
 ORDER BY o.event;
 
 -- name: find_occasions
--- Args: $1 tenants, $2 keys.
-SELECT tenant_id, key FROM billing_occasions WHERE tenant_id = ANY ($1::text[]) AND key = ANY ($2::text[]);
+-- Args: $1 tenants, $2 keys. Of few tenants each is looked up with each key; of many, all that each has is read.
+SELECT tenant_id, key
+FROM billing_occasions
+WHERE cardinality($1::text[]) <= 32 AND tenant_id = ANY ($1::text[]) AND key = ANY ($2::text[])
+UNION ALL
+SELECT o.tenant_id, o.key
+FROM unnest($1::text[]) AS t (tenant_id) CROSS JOIN LATERAL (
+    SELECT tenant_id, key FROM billing_occasions WHERE tenant_id = t.tenant_id OFFSET 0
+) AS o
+WHERE cardinality($1::text[]) > 32 AND (o.key IN (SELECT unnest($2::text[]))) IS TRUE;
 
 -- name: list_owed_invoices
 -- Args: $1 tenant id. Final invoices that are not paid in full, oldest first.
@@ -200,11 +227,11 @@ WHERE tenant_id = $1 AND amount_paid > 0 AND subscription_id IS NOT NULL;
 SELECT :grants.names FROM billing_grants WHERE grant_id = $1;
 
 -- name: find_held_grants
--- Args: $1 tenant ids. Those that were not revoked, by the instant at which they were made.
+-- Args: $1 tenant ids. Those that were not revoked; of each tenant, by the instant at which they were made.
 SELECT :grants.names
 FROM billing_grants
 WHERE tenant_id = ANY ($1::text[]) AND revoked_at IS NULL
-ORDER BY granted_at, grant_id;
+ORDER BY tenant_id, granted_at, grant_id;
 
 -- name: list_grants_of
 -- Args: $1 tenant id, $2 limit. The last made first.
@@ -352,4 +379,4 @@ SELECT count(*) AS operations FROM gateway_operations WHERE tenant_id = $1 AND s
 -- Args: $1 ids of customers and objects. Returns: those that belonged to a tenant that was erased.
 SELECT id
 FROM unnest($1::text[]) AS id
-JOIN billing_erased_objects AS e ON e.digest = sha256(convert_to(id, 'UTF8'));
+WHERE EXISTS (SELECT FROM billing_erased_objects AS e WHERE e.digest = sha256(convert_to(id, 'UTF8')) OFFSET 0);

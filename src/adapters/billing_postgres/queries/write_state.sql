@@ -4,10 +4,11 @@
 
 -- name: hold_events
 -- Two lists side by side, for one round trip: the locks do not depend on the customers, nor these on the locks.
--- For few claims the statements that follow keep their plans: planning takes longer than running them. Such a plan outlives
--- the size that the tables had, so it may only look rows up by index, one by one. ORDER BY a key chooses the index that begins
--- with it: while a table is small, reading the whole of another that also holds the key costs as little.
--- Args: $1 customer ids, $2 whether the claims are few; then one array per column of a claim.
+-- The statements that follow keep their plans: for less than some hundred events, planning them takes longer than running
+-- them. Such a plan serves batches of any size and outlives the size that the tables had. So it may only look rows up by
+-- index, and joins by hash: the values of a batch are not searched again for each row. ORDER BY a key chooses the index that
+-- begins with it: while a table is small, reading the whole of another that also holds the key costs as little.
+-- Args: $1 customer ids; then one array per column of a claim.
 -- Returns: the events still claimed by the caller, locked until the end; and the known customers, each with the number of
 -- departures from its tenant until now.
 WITH held AS (
@@ -26,9 +27,8 @@ WITH held AS (
     WHERE customer_id = ANY ($1::text[])
 ), planned AS MATERIALIZED (
     SELECT set_config(name, setting, true) AS setting
-    FROM (VALUES ('plan_cache_mode', 'force_generic_plan'), ('enable_seqscan', 'off'), ('enable_hashjoin', 'off'),
+    FROM (VALUES ('plan_cache_mode', 'force_generic_plan'), ('enable_seqscan', 'off'), ('enable_nestloop', 'off'),
                  ('enable_mergejoin', 'off')) AS kept (name, setting)
-    WHERE $2
 )
 SELECT held.event, known.*, (SELECT count(setting) FROM planned) AS settings FROM held FULL JOIN known ON false;
 
@@ -296,7 +296,7 @@ FROM written;
 UPDATE billing_tenants AS known
 SET rules_generation = read.generation
 FROM unnest($1::text[], $2::bigint[]) AS read (tenant_id, generation)
-WHERE known.tenant_id = read.tenant_id;
+WHERE known.tenant_id = read.tenant_id AND known.tenant_id = ANY ($1::text[]);
 
 -- name: save_occasions
 -- Args: one array per column.
@@ -311,7 +311,9 @@ WITH seen AS (
     SELECT :views.values FROM unnest(:views.arrays) AS t (:views.names)
 ), gone AS (
     DELETE FROM provisional_views AS known
-    WHERE known.tenant_id = ANY ($1::text[])
+    WHERE known.object_id = ANY (ARRAY (
+              SELECT object_id FROM provisional_views WHERE tenant_id = ANY ($1::text[]) ORDER BY tenant_id
+          ))
       AND NOT EXISTS (SELECT FROM seen WHERE seen.object_id = known.object_id)
 ), noted AS (
     UPDATE billing_tenants AS t

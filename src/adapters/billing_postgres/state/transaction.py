@@ -54,8 +54,6 @@ from billing_postgres.text import storable
 _QUERIES: Final = MappingProxyType(
     {**queries.load("read_state"), **queries.load("write_state"), **queries.load("write_erasures")}
 )
-_FEW: Final = 32
-"""Claims up to which planning a statement takes longer than a plan that looks up row by row."""
 _BROKEN_COUNT: Final = "messages must continue the counters of locked tenants"
 Owned = TypeVar("Owned", AccessGrant, ProvisionalView)
 
@@ -70,7 +68,7 @@ class PostgresTransaction:
 
     async def hold(self, claims: Sequence[Claim], *, customers: Collection[CustomerId] = ()) -> Held:
         """Lock those claims that still hold, and return the customers that are known."""
-        found = await self._fetch("hold_events", list(customers), len(claims) <= _FEW, *CLAIMS.arrays(claims))
+        found = await self._fetch("hold_events", list(customers), *CLAIMS.arrays(claims))
         read = [row for row in found if row["customer_id"] is not None]
         return Held(claims=_of_rows(claims, found), customers=self._known(read))
 

@@ -3,7 +3,7 @@
 import contextlib
 
 from billing_core.inbox.ports import EventInbox
-from billing_core.model import TenantOccasion
+from billing_core.model import TenantId, TenantOccasion
 from billing_core.state.ports import Changes, UnitOfWork
 from billing_core.testing.arrange import save
 from billing_core.testing.builders import ACME, GLOBEX, message, provider_event
@@ -39,6 +39,17 @@ class StoredEventsContract(Suite):
             assert sorted(found) == [(ACME, announced.key), (GLOBEX, over.key)]
             assert list(await transaction.occasions(tenants=[ACME], keys=keys)) == [(ACME, announced.key)]
             assert list(await transaction.occasions(tenants=[ACME], keys=[over.key])) == []
+
+    async def test_occasions_of_many_tenants_are_told_apart(self, unit_of_work: UnitOfWork) -> None:
+        """A large batch asks for those of all its tenants at once."""
+        tenants = [TenantId(f"tenant_{number:03}") for number in range(100)]
+        kept = [TenantOccasion(tenant_id=each, key=f"invoice.overdue:{each}:0", sequence=None) for each in tenants]
+        await save(unit_of_work, Changes(occasions=kept), tenants=tenants)
+        asked = tenants[10:60]
+        keys = [occasion.key for occasion in kept[50:90]]
+        async with unit_of_work.transaction() as transaction:
+            found = await transaction.occasions(tenants=asked, keys=keys)
+        assert sorted(found) == [(occasion.tenant_id, occasion.key) for occasion in kept[50:60]]
 
     async def test_occasions_are_rolled_back_with_their_message(self, unit_of_work: UnitOfWork) -> None:
         """Else a repeated batch would announce nothing."""
