@@ -12,7 +12,7 @@ from billing_core.events import Claim
 class DispatchPolicy:
     """Limits on batches, attempts and waits."""
 
-    batch: int = 1024
+    batch: int = 2048
     """Events claimed at a time, with their bodies."""
     handoff_batch: int = 2048
     """Handed-over events processed at a time. Like a commit at intake, a batch takes everything queued during the
@@ -41,7 +41,7 @@ class DispatchPolicy:
         """Return how many events may share a batch with one that is at its n-th attempt.
 
         An event that kills its process takes the whole batch down and costs each of them an attempt. So the more often
-        it came back, the fewer it is tried with; from the sixth attempt on it is alone.
+        it came back, the fewer it is tried with; from the seventh attempt on it is alone.
         """
         return max(1, self.batch >> 2 * (attempt - 1))
 
