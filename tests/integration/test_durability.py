@@ -22,6 +22,7 @@ from billing_core.state.ports import Changes
 from billing_core.testing.builders import ACME, message, provider_event
 from billing_core.testing.operations.operation_log import COMMAND, REQUEST
 from billing_embedded import embedded_servers_sync
+from billing_postgres import queries
 from billing_postgres.inbox.event_inbox import PostgresEventInbox
 from billing_postgres.migrate import migrate
 from billing_postgres.operations.log import PostgresOperationLog
@@ -135,3 +136,19 @@ async def test_only_what_is_too_weak_is_raised(database_url: str, configured: st
         await transaction.lock_tenants([ACME])
         effective = await transaction._connection.fetchval("SHOW synchronous_commit")
     assert effective == ("on" if configured in ("off", "local") else configured)
+
+
+async def test_a_review_of_access_and_an_accepted_action_wait_for_the_disk(database_url: str) -> None:
+    """Messages follow from the one, and the answer to an operator from the other."""
+    database = Database(url=f"{database_url}?options=-c%20synchronous_commit%3Doff")
+    begin_audit = queries.load("write_audits")["begin_audit"]
+    async with await database.open_pool(size=1) as pool:
+        repository = PostgresRepository(database, pool)
+        async with repository.transaction() as transaction:
+            await transaction.lock_tenants([ACME])
+        async with repository.transaction() as transaction:
+            assert (await transaction.lock_due(policy="0", limit=1)).counters.keys() == {ACME}
+            assert await transaction._connection.fetchval("SHOW synchronous_commit") == "on"
+        async with database.begun(pool, isolation="read_committed", readonly=False) as connection:
+            await connection.fetch(begin_audit, "replay", "operator", None, "{}")
+            assert await connection.fetchval("SHOW synchronous_commit") == "on"

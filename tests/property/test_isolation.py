@@ -338,7 +338,7 @@ def test_every_byte_belongs_to_the_tenant_that_gets_it(tenants: list[str], rando
 @pytest.mark.postgres
 @pytest.mark.redis
 @shrinks_slowly
-@settings(max_examples=scaled(8), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=scaled(8), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(tenants=SOME, random=choices(), steps=st.integers(20, 60))
 async def test_also_with_real_servers(
     databases: Databases, redis_url: str, tenants: list[str], random: Random, steps: int

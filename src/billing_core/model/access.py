@@ -286,17 +286,19 @@ class AccessPolicy:
             rule, reason = self._never_paid_rule(rule), AccessReason.TRIAL_NEVER_PAID
         if rule is AccessState.BLOCKED:
             return AccessVerdict(state=rule, reason=reason)
-        end = _scheduled_end(seen)
-        if end is not None and end <= now:
-            return AccessVerdict(state=AccessState.BLOCKED, reason=AccessReason.SCHEDULED_END_PASSED)
-        overdue, unheard = self._overdue(seen)
-        if overdue is not None and overdue <= now:
-            return AccessVerdict(state=AccessState.BLOCKED, reason=unheard)
+        end, (overdue, unheard) = _scheduled_end(seen), self._overdue(seen)
+        last = _earlier(end, overdue)
+        passed = last is not None and last <= now
         if isinstance(rule, Grace):
-            return self._grace(rule, reason, basis.missed_at(seen), end, now)
-        if seen.collection_paused and seen.status == "active":
-            reason = AccessReason.COLLECTION_PAUSED
-        return AccessVerdict(state=rule, reason=reason, until=_earlier(end, overdue))
+            verdict = self._grace(rule, reason, basis.missed_at(seen), last, now if last is None else min(last, now))
+        else:
+            if seen.collection_paused and seen.status == "active":
+                reason = AccessReason.COLLECTION_PAUSED
+            verdict = AccessVerdict(state=rule, reason=reason, until=last)
+        if passed and verdict.state is not AccessState.BLOCKED:  # what blocked it first stays the reason
+            reason = AccessReason.SCHEDULED_END_PASSED if last == end else unheard
+            return AccessVerdict(state=AccessState.BLOCKED, reason=reason)
+        return verdict
 
     def _rule(self, seen: SubscriptionSnapshot) -> Rule:
         rules = self._rules_by_mail if seen.collection_method == BY_MAIL else self._rules

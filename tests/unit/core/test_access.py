@@ -155,6 +155,36 @@ def test_a_trial_that_is_over_blocks_after_an_allowance() -> None:
     assert evaluate(POLICY, [paying], last) == AccessVerdict(state=AccessState.FULL, reason=AccessReason.ACTIVE)
 
 
+ENDS = AT + timedelta(days=5)
+"""A scheduled end; the other end is a day before it, or after it."""
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [(-1, AccessReason.TRIAL_OVERDUE), (1, AccessReason.SCHEDULED_END_PASSED)],
+)
+def test_of_two_ends_the_first_stays_the_reason(other: int, reason: AccessReason) -> None:
+    """A verdict without an end does not change by the clock: nothing would announce it."""
+    over = ENDS + timedelta(days=other)
+    seen = subscription(status="trialing", cancel_at=ENDS, trial_ends_at=over - POLICY.trial_overdue_after)
+    first = evaluate(POLICY, [seen], min(over, ENDS))
+    assert first == AccessVerdict(state=AccessState.BLOCKED, reason=reason)
+    assert evaluate(POLICY, [seen], ENDS + timedelta(days=9)) == first
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [(-1, AccessReason.PAST_DUE_GRACE_OVER), (1, AccessReason.SCHEDULED_END_PASSED)],
+)
+def test_of_a_grace_and_a_scheduled_end_the_first_stays_the_reason(other: int, reason: AccessReason) -> None:
+    """The same where the first blocks."""
+    over, policy = ENDS + timedelta(days=other), AccessPolicy(states={"past_due": Grace(then=AccessState.BLOCKED)})
+    seen, bill = subscription(status="past_due", cancel_at=ENDS), owed("in_1", over - policy.past_due_grace)
+    first = evaluate(policy, [seen], min(over, ENDS), [bill])
+    assert first == AccessVerdict(state=AccessState.BLOCKED, reason=reason)
+    assert evaluate(policy, [seen], ENDS + timedelta(days=9), [bill]) == first
+
+
 def test_no_verdict_is_older_than_its_own_end() -> None:
     """At the instant that a verdict names, another one holds."""
     seen = [

@@ -33,7 +33,9 @@ ANYTHING = st.recursive(
     ),
     max_leaves=6,
 )
-with_fixtures = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+with_fixtures = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 
 
 def places(value: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -1,8 +1,10 @@
 -- The log of what operators did to stored events.
 
 -- name: begin_audit
+-- An operator is told that the action was accepted, so the commit is durable.
 -- Args: $1 action, $2 actor, $3 reason, $4 filter (JSON). Returns: the entry's number.
-INSERT INTO billing_audits (action, actor, reason, filter) VALUES ($1, $2, $3, $4::text::jsonb) RETURNING audit_id;
+INSERT INTO billing_audits (action, actor, reason, filter) VALUES ($1, $2, $3, $4::text::jsonb)
+RETURNING audit_id, (SELECT billing_commit_durably()) AS durability;
 
 -- name: finish_audit
 -- Args: $1 entry, $2 result (JSON).
