@@ -1,7 +1,7 @@
-"""Consumers in a process of their own, for tests that kill and freeze it: `consumer_process.py URL FILE [DIE_AT]`.
+"""Consumers in a process that tests kill and freeze: `consumer_process.py URL FILE [CONSUMER DIE_AT]`.
 
 `mails` appends each message to a file, an effect outside of the database. `ledger` writes each to the table `effects`
-in the transaction of its position. Both kill the process at message number DIE_AT, after the effect.
+in the transaction of its position. CONSUMER kills the process at message number DIE_AT, after the effect.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ MAILS = Consumer(name="mails", timeout=LEASE / 2, backoff_base=SOON)
 LEDGER = Consumer(name="ledger", timeout=LEASE / 2, backoff_base=SOON)
 
 
-async def main(url: str, file: Path, die_at: int | None) -> None:
+async def main(url: str, file: Path, dying: str | None = None, die_at: str | None = None) -> None:
     """Handle messages until the process is killed."""
 
-    def maybe_die(message: ConsumerMessage) -> None:
-        if message.sequence == die_at:
+    def maybe_die(consumer: Consumer, message: ConsumerMessage) -> None:
+        if consumer.name == dying and str(message.sequence) == die_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
     async def mail(message: ConsumerMessage) -> None:
         with file.open("a", encoding="utf-8") as opened:
             opened.write(f"{message.tenant_id} {message.sequence} {message.id} {os.getpid()}\n")
-        maybe_die(message)
+        maybe_die(MAILS, message)
         await asyncio.sleep(0.02)
 
     async def enter(message: ConsumerMessage, transaction: Any) -> None:
         await transaction.execute("INSERT INTO effects VALUES ($1, $2)", message.tenant_id, message.sequence)
-        maybe_die(message)
+        maybe_die(LEDGER, message)
         await asyncio.sleep(0.02)
 
     database = Database(url=url)
@@ -58,4 +58,4 @@ async def main(url: str, file: Path, die_at: int | None) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None))
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:]))
