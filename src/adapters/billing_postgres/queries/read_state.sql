@@ -104,6 +104,7 @@ WHERE tenant_id = ANY ($1::text[]) AND kind = 'dispute'
 ORDER BY tenant_id, object_id;
 
 -- name: find_owners
+-- The parts of `o` are those of the view billing_objects, which would hide their ORDER BY: see `hold_events`.
 -- Args: $1 ids by which events name objects. Returns: their tenants with the number of departures until now.
 SELECT o.object_id, o.tenant_id, (SELECT departures FROM billing_tenants WHERE tenant_id = o.tenant_id) AS departures
 FROM (
