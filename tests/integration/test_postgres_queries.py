@@ -114,6 +114,7 @@ SQL = re.compile(
 KEPT = {
     "create_customers",
     "create_tenants",
+    "erase_bodies",
     "find_customers",
     "find_deciding_subscriptions",
     "find_decisions",
@@ -144,7 +145,7 @@ KEPT = {
     "wait_for_objects",
 }
 """Statements that apply the events of subscriptions and invoices."""
-STATE = {**queries.load("read_state"), **queries.load("write_state")}
+STATE = {**queries.load("read_state"), **queries.load("write_state"), **queries.load("write_erasures")}
 SEARCHED = {"CTE Scan", "Function Scan", "Materialize", "ProjectSet"}
 """Nodes that return all values of a batch, whatever they are asked for."""
 SMALL = {"billing_rules", "stripe_event_dispatch_parked_since"}
@@ -168,7 +169,12 @@ async def _plans(session: Connection, name: str, text: str) -> list[dict[str, An
     count = max(map(int, re.findall(r"\$(\d+)", text)), default=0)
     arguments = f"({', '.join(['NULL'] * count)})" if count else ""
     (row,) = await session.fetch(f"EXPLAIN (FORMAT JSON) EXECUTE {name}{arguments}")
-    plans = [json.loads(row[0])[0]["Plan"]]
+    return _nodes(row[0])
+
+
+def _nodes(explained: str) -> list[dict[str, Any]]:
+    """Return all nodes of the plan that an EXPLAIN in JSON shows."""
+    plans: list[dict[str, Any]] = [json.loads(explained)[0]["Plan"]]
     for plan in plans:
         plans += plan.get("Plans", ())
     return plans
@@ -452,10 +458,7 @@ class TestStatements:
         explained = await connection.fetchval(
             f"EXPLAIN (ANALYZE, FORMAT JSON) {queries.load('write_delays')['sum_delays']}", since
         )
-        plans = [json.loads(explained)[0]["Plan"]]
-        for plan in plans:
-            plans += plan.get("Plans", ())
-        (scan,) = [plan for plan in plans if plan.get("Relation Name") == "billing_delays"]
+        (scan,) = [plan for plan in _nodes(explained) if plan.get("Relation Name") == "billing_delays"]
         assert scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) <= 5 * 3 * 8
         if minutes > 100:
             assert "Index Cond" in scan or "Recheck Cond" in scan

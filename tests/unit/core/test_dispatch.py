@@ -241,16 +241,7 @@ class TestPolicy:
     def test_companions_grow_fewer_until_an_event_is_alone(self) -> None:
         """A batch that died with its process is not risked again and again."""
         policy = DispatchPolicy()
-        assert [policy.companions(attempt) for attempt in (1, 2, 3, 4, 5, 6, 7, 500)] == [
-            2048,
-            512,
-            128,
-            32,
-            8,
-            2,
-            1,
-            1,
-        ]
+        assert [*map(policy.companions, (1, 2, 3, 4, 5, 6, 7, 500))] == [2048, 512, 128, 32, 8, 2, 1, 1]
 
     @pytest.mark.parametrize(("attempt", "ceiling"), [(1, 30), (2, 60), (3, 120), (6, 600), (12, 600), (100_000, 600)])
     def test_backoff_doubles_up_to_its_cap(self, attempt: int, ceiling: int) -> None:

@@ -98,7 +98,8 @@ SELECT (SELECT count(*) FROM ended) AS events, (SELECT count(*) FROM bodies) AS 
 WITH bodies AS (
     DELETE FROM stripe_event_bodies WHERE event = ANY ($1::bigint[]) RETURNING event, body
 )
-UPDATE stripe_events AS e SET body_sha256 = sha256(bodies.body) FROM bodies WHERE e.id = bodies.event;
+UPDATE stripe_events AS e SET body_sha256 = sha256(bodies.body) FROM bodies
+WHERE e.id = bodies.event AND e.id = ANY ($1::bigint[]);
 
 -- name: erase_operations
 -- Args: $1 tenant id. Returns: one row, the number of rows.
